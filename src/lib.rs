@@ -1,0 +1,1 @@
+//! Gatehouse: one door in front of a Kafka cluster.
