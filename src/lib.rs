@@ -1,1 +1,6 @@
-//! Gatehouse: one door in front of a Kafka cluster.
+//! Gatehouse: one door in front of a Kafka cluster. The story and the order of the modules stand in
+//! `ARCHITECTURE.md`.
+
+pub mod cluster;
+pub mod kafka;
+pub mod net;

@@ -1,0 +1,128 @@
+//! The names that clients see and the brokers behind them: a pure function of configuration and node id.
+
+use crate::kafka::NodeId;
+use crate::net::HostPort;
+
+/// A broker as its cluster advertises it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Its id.
+    pub node: NodeId,
+    /// Where its own cluster says it is.
+    pub address: HostPort,
+}
+
+/// A run of node ids and the ports that lead to them: the port of a node is the first port plus the
+/// distance of its id from the first id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// The first id, at least 0.
+    pub first: NodeId,
+    /// The last id, not below the first.
+    pub last: NodeId,
+    /// The port that the gateway binds for the first id.
+    pub bind: u16,
+    /// The port that clients are told for the first id.
+    pub advertise: u16,
+}
+
+impl PortRange {
+    fn offset(&self, node: NodeId) -> Option<u16> {
+        (self.first..=self.last).contains(&node).then(|| node.0.checked_sub(self.first.0))??.try_into().ok()
+    }
+
+    /// How many ports the range takes, or `None` where it runs past port 65535.
+    pub fn ports(&self) -> Option<u16> {
+        let last = self.offset(self.last)?;
+        self.bind.checked_add(last)?;
+        self.advertise.checked_add(last)?;
+        last.checked_add(1)
+    }
+}
+
+/// How the clients of one listener reach each broker: one host, one port for each node id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routes {
+    /// The host that clients are told.
+    pub host: Box<str>,
+    /// The bootstrap port that clients are told.
+    pub bootstrap: u16,
+    /// The declared ranges of node ids; they do not overlap.
+    pub ranges: Vec<PortRange>,
+}
+
+impl Routes {
+    /// What clients are told of a node; `None` for a node outside every range, which is left out of
+    /// what they are told.
+    pub fn advertised(&self, node: NodeId) -> Option<(&str, u16)> {
+        self.ranges.iter().find_map(|range| {
+            let port = range.advertise.checked_add(range.offset(node)?)?;
+            Some((&*self.host, port))
+        })
+    }
+
+    /// The port that the gateway binds for a node.
+    pub fn bound(&self, node: NodeId) -> Option<u16> {
+        self.ranges.iter().find_map(|range| range.bind.checked_add(range.offset(node)?))
+    }
+
+    /// Every node of every range with the port that is bound for it.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, u16)> + '_ {
+        self.ranges.iter().flat_map(|range| {
+            (range.first.0..=range.last.0)
+                .filter_map(|id| Some((NodeId(id), range.bind.checked_add(range.offset(NodeId(id))?)?)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes() -> Routes {
+        let range = |first, last, bind, advertise| PortRange {
+            first: NodeId(first),
+            last: NodeId(last),
+            bind,
+            advertise,
+        };
+        Routes {
+            host: "kafka.example.com".into(),
+            bootstrap: 9092,
+            ranges: vec![range(0, 9, 9093, 31090), range(1000, 1001, 9200, 9200)],
+        }
+    }
+
+    #[test]
+    fn the_port_of_a_node_is_arithmetic_on_its_id() {
+        let routes = routes();
+        assert_eq!(routes.advertised(NodeId(0)), Some(("kafka.example.com", 31090)));
+        assert_eq!(routes.advertised(NodeId(9)), Some(("kafka.example.com", 31099)));
+        assert_eq!(routes.bound(NodeId(9)), Some(9102));
+        assert_eq!(routes.advertised(NodeId(1001)), Some(("kafka.example.com", 9201)));
+    }
+
+    #[test]
+    fn a_node_outside_every_range_has_no_address() {
+        let routes = routes();
+        for id in [-1, 10, 999, 1002, i32::MAX, i32::MIN] {
+            assert_eq!(routes.advertised(NodeId(id)), None, "{id}");
+            assert_eq!(routes.bound(NodeId(id)), None, "{id}");
+        }
+    }
+
+    #[test]
+    fn every_node_is_listed_once_with_its_port() {
+        let routes = routes();
+        let nodes: Vec<_> = routes.nodes().collect();
+        assert_eq!(nodes.len(), 12);
+        assert!(nodes.iter().all(|(node, port)| routes.bound(*node) == Some(*port)));
+    }
+
+    #[test]
+    fn a_range_past_the_last_port_is_seen() {
+        let range = PortRange { first: NodeId(0), last: NodeId(99), bind: 65500, advertise: 9093 };
+        assert_eq!(range.ports(), None);
+        assert_eq!(PortRange { bind: 9093, ..range }.ports(), Some(100));
+    }
+}
