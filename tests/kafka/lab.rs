@@ -1,0 +1,220 @@
+//! The place of one run: two network namespaces, a trap for leaked dials between them, and a directory of logs.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::Result;
+
+/// Where the gateway listens, as the clients see it.
+pub(crate) const DOOR: &str = "10.77.1.2";
+/// The same door in IPv6.
+pub(crate) const DOOR_V6: &str = "fd77:1::2";
+
+/// Which of the two namespaces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Side {
+    /// Brokers and gateway; the oracle reads here, beside the gateway.
+    Brokers,
+    /// Clients: they reach the door alone; a dial of a broker's own address is reset and counted.
+    Clients,
+}
+
+/// One run's namespaces and directory; dropping it ends every process in them and removes them.
+pub(crate) struct Lab {
+    id: u32,
+    root: PathBuf,
+}
+
+impl Lab {
+    /// Makes both namespaces, after removing those of runs whose process is gone.
+    pub(crate) fn new() -> Result<Self> {
+        for (tool, package) in
+            [("ip", "iproute2"), ("nft", "nftables"), ("java", "default-jdk-headless"), ("mvn", "maven")]
+        {
+            need(tool, package)?;
+        }
+        remove_stale()?;
+        let id = std::process::id();
+        let root = repository().join("target/kafka-run").join(id.to_string());
+        fs::create_dir_all(&root)?;
+        let lab = Self { id, root };
+        lab.connect_namespaces()?;
+        Ok(lab)
+    }
+
+    fn connect_namespaces(&self) -> Result<()> {
+        let (brokers, clients) = (self.namespace(Side::Brokers), self.namespace(Side::Clients));
+        for namespace in [&brokers, &clients] {
+            ip(&format!("netns add {namespace}"))?;
+            ip(&format!("-n {namespace} link set lo up"))?;
+        }
+        ip(&format!("link add door netns {brokers} type veth peer name way netns {clients}"))?;
+        for (namespace, device, v4, v6) in
+            [(&brokers, "door", DOOR, DOOR_V6), (&clients, "way", "10.77.1.1", "fd77:1::1")]
+        {
+            ip(&format!("-n {namespace} addr add {v4}/30 dev {device}"))?;
+            ip(&format!("-n {namespace} addr add {v6}/64 dev {device} nodad"))?;
+            ip(&format!("-n {namespace} link set {device} up"))?;
+        }
+        for node in 1..=3 {
+            ip(&format!("-n {brokers} addr add 10.77.0.{node}/32 dev lo"))?;
+        }
+        // The only route of the clients beyond the door: a leaked dial must arrive to be counted.
+        ip(&format!("-n {clients} route add 10.77.0.0/24 via {DOOR} dev way"))?;
+        let mut nft = self.command(Side::Brokers, "nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn()?;
+        if let Some(mut stdin) = nft.stdin.take() {
+            stdin.write_all(TRAP.as_bytes())?;
+        }
+        if nft.wait()?.success() { Ok(()) } else { Err("nft refused the trap".into()) }
+    }
+
+    /// The run's own name in temporary files and namespaces.
+    pub(crate) fn namespace(&self, side: Side) -> String {
+        namespace(self.id, side)
+    }
+
+    /// `program`, to be run on that side.
+    pub(crate) fn command(&self, side: Side, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace(side)]).arg(program);
+        command
+    }
+
+    /// Runs `work` on a thread of its own inside the namespace: every socket that it opens belongs there.
+    pub(crate) fn inside<T: Send>(&self, side: Side, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                enter(&self.namespace(side))?;
+                work()
+            });
+            thread.join().map_err(|_| "a thread of the harness panicked")?
+        })
+    }
+
+    /// The directory of this run's logs.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Connections that clients tried to a broker's own address since the last reset.
+    pub(crate) fn leaks(&self) -> Result<u64> {
+        let output = self
+            .command(Side::Brokers, "nft")
+            .args(["-j", "list", "counter", "inet", "trap", "leak"])
+            .output()?;
+        let text: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let counters = text["nftables"].as_array().ok_or("nft printed no list")?;
+        let packets = counters.iter().find_map(|entry| entry["counter"]["packets"].as_u64());
+        packets.ok_or_else(|| "nft printed no counter".into())
+    }
+
+    /// Sets the count of leaks to zero.
+    pub(crate) fn reset_leaks(&self) -> Result<()> {
+        let status = self
+            .command(Side::Brokers, "nft")
+            .args(["reset", "counter", "inet", "trap", "leak"])
+            .stdout(Stdio::null())
+            .status()?;
+        if status.success() { Ok(()) } else { Err("nft did not reset the counter".into()) }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        remove(self.id);
+        drop(fs::remove_dir_all(self.root.join("data")));
+    }
+}
+
+/// Ends every process of run `id` and removes its namespaces; also called when the run is interrupted.
+pub(crate) fn remove(id: u32) {
+    for side in [Side::Clients, Side::Brokers] {
+        let name = namespace(id, side);
+        if let Ok(pids) = Command::new("ip").args(["netns", "pids", &name]).stderr(Stdio::null()).output() {
+            for pid in String::from_utf8_lossy(&pids.stdout).split_whitespace() {
+                drop(Command::new("kill").args(["-9", pid]).stderr(Stdio::null()).status());
+            }
+        }
+        drop(Command::new("ip").args(["netns", "del", &name]).stderr(Stdio::null()).status());
+    }
+}
+
+/// Moves the calling thread into the namespace.
+pub(crate) fn enter(namespace: &str) -> Result<()> {
+    let link = File::open(format!("/var/run/netns/{namespace}"))?;
+    move_into_link_name_space(link.as_fd(), Some(LinkNameSpaceType::Network))?;
+    Ok(())
+}
+
+/// The repository's top directory.
+pub(crate) fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Makes sure that `tool` can be run, installing `package` where root may.
+pub(crate) fn need(tool: &str, package: &str) -> Result<()> {
+    let found =
+        || Command::new("sh").args(["-c", &format!("command -v {tool}")]).stdout(Stdio::null()).status();
+    if found()?.success() {
+        return Ok(());
+    }
+    println!("installing {package} for `{tool}`");
+    let install = format!("apt-get update -qq && apt-get install -y -qq --no-install-recommends {package}");
+    let installed = Command::new("sh").args(["-c", &install]).stdout(Stdio::null()).status();
+    match installed {
+        Ok(status) if status.success() && found()?.success() => Ok(()),
+        _ => Err(format!("`{tool}` is missing and `{install}` did not bring it; install it and run as root")
+            .into()),
+    }
+}
+
+fn namespace(id: u32, side: Side) -> String {
+    match side {
+        Side::Brokers => format!("gh-{id}-k"),
+        Side::Clients => format!("gh-{id}-c"),
+    }
+}
+
+fn remove_stale() -> Result<()> {
+    let list = Command::new("ip").args(["netns", "list"]).output()?;
+    for line in String::from_utf8_lossy(&list.stdout).lines() {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        let Some(id) = name.strip_prefix("gh-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        if !Path::new(&format!("/proc/{id}")).exists() {
+            remove(id);
+        }
+    }
+    Ok(())
+}
+
+fn ip(arguments: &str) -> Result<()> {
+    let output = Command::new("ip").args(arguments.split_whitespace()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "`ip {arguments}` failed (root is needed): {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    )
+    .into())
+}
+
+/// Rejecting with a reset makes a leaked dial fail at once, so that a leak never costs a client its timeout.
+const TRAP: &str = r#"table inet trap {
+  counter leak { }
+  chain in { type filter hook input priority 0; policy accept;
+    iifname "door" ip daddr 10.77.0.0/24 tcp flags & (syn|ack) == syn counter name leak reject with tcp reset
+    iifname "door" ip daddr 10.77.0.0/24 drop
+  }
+}
+"#;

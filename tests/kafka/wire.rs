@@ -1,0 +1,259 @@
+//! The harness's own Kafka client: raw requests to one broker, for administration and for the oracle.
+//!
+//! It runs on a thread inside a namespace (`Lab::inside`) and uses versions that every broker of the tests speaks.
+
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::{
+    messages::{
+        AlterPartitionReassignmentsRequest, BrokerId, CreateTopicsRequest, ElectLeadersRequest,
+        FindCoordinatorRequest, MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader, TopicName,
+        alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
+        create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
+        elect_leaders_request::TopicPartitions,
+        metadata_request::MetadataRequestTopic,
+    },
+    protocol::{Decodable as _, Encodable as _, HeaderVersion as _, Request, StrBytes},
+};
+
+use crate::{Result, records};
+
+/// A connection to one broker, or to a gateway.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    correlation_id: i32,
+}
+
+impl Connection {
+    /// Connects to `address`.
+    pub(crate) fn open(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address).map_err(|error| format!("{address}: {error}"))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(READ_LIMIT))?;
+        Ok(Self { stream, correlation_id: 0 })
+    }
+
+    /// Sends `request` and waits for its response.
+    pub(crate) fn call<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response> {
+        self.send(version, request)?;
+        self.receive::<R>(version)
+    }
+
+    /// Sends `request` without waiting.
+    pub(crate) fn send<R: Request>(&mut self, version: i16, request: &R) -> Result<()> {
+        self.correlation_id += 1;
+        let header = RequestHeader::default()
+            .with_request_api_key(R::KEY)
+            .with_request_api_version(version)
+            .with_correlation_id(self.correlation_id)
+            .with_client_id(Some(StrBytes::from_static_str("harness")));
+        let mut frame = BytesMut::new();
+        frame.extend_from_slice(&[0; 4]);
+        header.encode(&mut frame, R::header_version(version))?;
+        request.encode(&mut frame, version)?;
+        let length = u32::try_from(frame.len() - 4)?;
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        self.stream.write_all(&frame)?;
+        Ok(())
+    }
+
+    /// Reads the response to the request sent last.
+    pub(crate) fn receive<R: Request>(&mut self, version: i16) -> Result<R::Response> {
+        let mut frame = Bytes::from(self.receive_frame()?);
+        let header = ResponseHeader::decode(&mut frame, R::Response::header_version(version))?;
+        if header.correlation_id != self.correlation_id {
+            return Err(format!(
+                "correlation id {} instead of {}",
+                header.correlation_id, self.correlation_id
+            )
+            .into());
+        }
+        Ok(R::Response::decode(&mut frame, version)?)
+    }
+
+    /// Reads one frame, without its length.
+    pub(crate) fn receive_frame(&mut self) -> Result<Vec<u8>> {
+        let mut frame = vec![0; self.receive_length()?];
+        self.stream.read_exact(&mut frame)?;
+        Ok(frame)
+    }
+
+    /// Reads the length of the next frame.
+    pub(crate) fn receive_length(&mut self) -> Result<usize> {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        Ok(usize::try_from(u32::from_be_bytes(length))?)
+    }
+
+    /// The socket, for readers with a pace of their own.
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+}
+
+/// What Metadata says about `topics` (all when `None`), asked at the first broker that answers.
+pub(crate) fn metadata(bootstrap: &[String], topics: Option<&[&str]>) -> Result<MetadataResponse> {
+    let topics = topics.map(|names| {
+        names.iter().map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name)))).collect()
+    });
+    let request = MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false);
+    any(bootstrap, |connection| connection.call(METADATA, &request))
+}
+
+/// Whether every broker of `bootstrap` knows three brokers, and every partition has all its replicas in sync.
+pub(crate) fn whole(bootstrap: &[String]) -> Result<bool> {
+    for address in bootstrap {
+        let metadata = metadata(std::slice::from_ref(address), None)?;
+        let mut partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);
+        let in_sync = partitions.all(|partition| {
+            partition.leader_id.0 >= 0 && partition.isr_nodes.len() == partition.replica_nodes.len()
+        });
+        if metadata.brokers.len() != 3 || !in_sync {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Proves that the cluster takes records: one to each partition of a topic of its own.
+pub(crate) fn probe(bootstrap: &[String]) -> Result<()> {
+    const TOPIC: &str = "harness-probe";
+    create_topic(bootstrap, TOPIC, &spread(3, 3), &[])?;
+    for (partition, leader) in leaders(bootstrap, TOPIC)? {
+        records::produce(&mut Connection::open(&leader.1)?, TOPIC, partition, &[b"probe".as_slice()])?;
+    }
+    Ok(())
+}
+
+/// Replica lists of `partitions` partitions over the three nodes, the first replica going round.
+pub(crate) fn spread(partitions: i32, replicas: i32) -> Vec<Vec<i32>> {
+    (0..partitions)
+        .map(|partition| (0..replicas).map(|replica| (partition + replica) % 3 + 1).collect())
+        .collect()
+}
+
+/// Creates `topic` with one replica list for each partition; one that exists is fine.
+pub(crate) fn create_topic(
+    bootstrap: &[String],
+    topic: &str,
+    replicas: &[Vec<i32>],
+    settings: &[(&str, &str)],
+) -> Result<()> {
+    let assignments = replicas.iter().zip(0..).map(|(nodes, partition)| {
+        let nodes = nodes.iter().copied().map(BrokerId).collect();
+        CreatableReplicaAssignment::default().with_partition_index(partition).with_broker_ids(nodes)
+    });
+    let configs = settings.iter().map(|(name, value)| {
+        CreatableTopicConfig::default().with_name(string(name)).with_value(Some(string(value)))
+    });
+    let topic = CreatableTopic::default()
+        .with_name(topic_name(topic))
+        .with_num_partitions(-1)
+        .with_replication_factor(-1)
+        .with_assignments(assignments.collect())
+        .with_configs(configs.collect());
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(TIMEOUT_MS);
+    let controller = controller(bootstrap)?;
+    let response = Connection::open(&controller)?.call(4, &request)?;
+    for result in response.topics {
+        if ![0, TOPIC_ALREADY_EXISTS].contains(&result.error_code) {
+            return Err(format!("create {}: error {}", result.name.0.as_str(), result.error_code).into());
+        }
+    }
+    Ok(())
+}
+
+/// The leader of each partition of `topic`: node id and plain address; fails while one has none.
+pub(crate) fn leaders(bootstrap: &[String], topic: &str) -> Result<BTreeMap<i32, (i32, String)>> {
+    let metadata = metadata(bootstrap, Some(&[topic]))?;
+    let described = metadata.topics.first().ok_or("no topic in the answer")?;
+    let mut leaders = BTreeMap::new();
+    for partition in &described.partitions {
+        let broker = metadata.brokers.iter().find(|broker| broker.node_id == partition.leader_id);
+        let broker = broker
+            .ok_or_else(|| format!("partition {} of {topic} has no leader", partition.partition_index))?;
+        leaders.insert(
+            partition.partition_index,
+            (broker.node_id.0, format!("{}:{}", broker.host.as_str(), broker.port)),
+        );
+    }
+    if leaders.is_empty() {
+        return Err(format!("{topic} has no partitions: error {}", described.error_code).into());
+    }
+    Ok(leaders)
+}
+
+/// Gives `partition` the replica list `nodes`, whose first is the preferred leader, and makes that one lead.
+pub(crate) fn move_leader(bootstrap: &[String], topic: &str, partition: i32, nodes: &[i32]) -> Result<()> {
+    let replicas = Some(nodes.iter().copied().map(BrokerId).collect());
+    let partitions =
+        vec![ReassignablePartition::default().with_partition_index(partition).with_replicas(replicas)];
+    let topics = vec![ReassignableTopic::default().with_name(topic_name(topic)).with_partitions(partitions)];
+    let request =
+        AlterPartitionReassignmentsRequest::default().with_topics(topics).with_timeout_ms(TIMEOUT_MS);
+    let mut connection = Connection::open(&controller(bootstrap)?)?;
+    let response = connection.call(0, &request)?;
+    if response.error_code != 0 {
+        return Err(format!("reassignment: error {}", response.error_code).into());
+    }
+    let partitions =
+        vec![TopicPartitions::default().with_topic(topic_name(topic)).with_partitions(vec![partition])];
+    let request = ElectLeadersRequest::default()
+        .with_election_type(0)
+        .with_topic_partitions(Some(partitions))
+        .with_timeout_ms(TIMEOUT_MS);
+    connection.call(1, &request)?;
+    if leaders(bootstrap, topic)?.get(&partition).map(|leader| leader.0) == nodes.first().copied() {
+        return Ok(());
+    }
+    Err(format!("partition {partition} of {topic} is not led by {nodes:?} yet").into())
+}
+
+/// The node that coordinates `group`.
+pub(crate) fn coordinator(bootstrap: &[String], group: &str) -> Result<i32> {
+    let request = FindCoordinatorRequest::default().with_key(string(group));
+    let response = any(bootstrap, |connection| connection.call(1, &request))?;
+    if response.error_code != 0 {
+        return Err(format!("coordinator of {group}: error {}", response.error_code).into());
+    }
+    Ok(response.node_id.0)
+}
+
+/// A topic's name in the type of the messages.
+pub(crate) fn topic_name(name: &str) -> TopicName {
+    TopicName(string(name))
+}
+
+/// A string in the type of the messages.
+pub(crate) fn string(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+fn controller(bootstrap: &[String]) -> Result<String> {
+    let metadata = metadata(bootstrap, Some(&[]))?;
+    let node = metadata.brokers.iter().find(|broker| broker.node_id == metadata.controller_id);
+    let node = node.ok_or("no controller")?;
+    Ok(format!("{}:{}", node.host.as_str(), node.port))
+}
+
+fn any<T>(bootstrap: &[String], mut ask: impl FnMut(&mut Connection) -> Result<T>) -> Result<T> {
+    let mut last = Err("no broker to ask".into());
+    for address in bootstrap {
+        last = Connection::open(address).and_then(|mut connection| ask(&mut connection));
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+const METADATA: i16 = 5;
+const TOPIC_ALREADY_EXISTS: i16 = 36;
+const TIMEOUT_MS: i32 = 15_000;
+const READ_LIMIT: Duration = Duration::from_secs(60);
