@@ -2,6 +2,8 @@
 //! `ARCHITECTURE.md`.
 
 pub mod cluster;
+pub mod drain;
 pub mod kafka;
+pub mod limits;
 pub mod net;
 pub mod patch;

@@ -1,0 +1,327 @@
+//! What bounds the process: permits for connections, by process, listener and client address, and one
+//! budget for the bytes that are held.
+
+pub mod held;
+pub mod machine;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+
+use held::HeldBytes;
+
+/// The limits of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Client connections of all listeners together.
+    pub max_connections: usize,
+    /// Client connections of one address over all listeners; `None` is no limit, because behind
+    /// network address translation many clients share one.
+    pub max_connections_per_ip: Option<usize>,
+    /// The budget of [`HeldBytes`], in bytes.
+    pub held_bytes: u64,
+}
+
+/// The limits of one listener, within those of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListenerOptions {
+    /// Client connections of the listener; `None` leaves it to the process.
+    pub max_connections: Option<usize>,
+    /// Client connections of one address at the listener; `None` is no limit.
+    pub max_connections_per_ip: Option<usize>,
+}
+
+/// Why a connection is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The process holds as many connections as it may.
+    #[error("the process holds its {0} connections")]
+    Process(usize),
+    /// The listener holds as many connections as it may.
+    #[error("the listener holds its {0} connections")]
+    Listener(usize),
+    /// The client address holds as many connections as it may.
+    #[error("the client address holds its {0} connections")]
+    Address(usize),
+}
+
+/// The limits of the process and what is used of them.
+#[derive(Debug)]
+pub struct Limits {
+    options: Options,
+    connections: AtomicUsize,
+    addresses: DashMap<IpAddr, usize>,
+    crowded: AtomicBool,
+    held: Arc<HeldBytes>,
+}
+
+impl Limits {
+    /// Limits of which nothing is used yet.
+    pub fn new(options: Options) -> Arc<Self> {
+        Arc::new(Self {
+            options,
+            connections: AtomicUsize::new(0),
+            addresses: DashMap::new(),
+            crowded: AtomicBool::new(false),
+            held: HeldBytes::new(options.held_bytes),
+        })
+    }
+
+    /// The limits of one more listener.
+    pub fn listener(self: &Arc<Self>, options: ListenerOptions) -> ListenerLimits {
+        ListenerLimits(Arc::new(Listener {
+            process: self.clone(),
+            options,
+            connections: AtomicUsize::new(0),
+            addresses: DashMap::new(),
+        }))
+    }
+
+    /// The budget of held bytes.
+    pub fn held(&self) -> &Arc<HeldBytes> {
+        &self.held
+    }
+
+    /// Connections that hold a permit now.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// What was asked for.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// More connections than this of one address are worth a warning.
+    fn crowd(&self) -> usize {
+        self.options.max_connections / 5 * 4
+    }
+
+    fn count_address(&self, address: IpAddr) -> Result<(), Refused> {
+        let count = count(&self.addresses, address, self.options.max_connections_per_ip)?;
+        if count > self.crowd() && !self.crowded.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                client = %address,
+                connections = count,
+                max_connections = self.options.max_connections,
+                "one address holds over 80 % of all connections: if it is a load balancer, let it send a \
+                 PROXY header; if it is a client, set max_connections_per_ip",
+            );
+        }
+        Ok(())
+    }
+
+    fn release(&self) {
+        let left = self.connections.fetch_sub(1, Ordering::Relaxed) - 1;
+        // Half the mark, so that an address that wavers around the mark is reported once.
+        if left < self.crowd() / 2 {
+            self.crowded.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The limits of one listener; a clone is the same.
+#[derive(Clone, Debug)]
+pub struct ListenerLimits(Arc<Listener>);
+
+#[derive(Debug)]
+struct Listener {
+    process: Arc<Limits>,
+    options: ListenerOptions,
+    connections: AtomicUsize,
+    addresses: DashMap<IpAddr, usize>,
+}
+
+impl ListenerLimits {
+    /// Admits a connection whose client address is not known yet.
+    ///
+    /// # Errors
+    /// [`Refused::Process`] or [`Refused::Listener`]; nothing is counted then.
+    pub fn admit(&self) -> Result<Permit, Refused> {
+        let Listener { process, options, connections, .. } = &*self.0;
+        let max = process.options.max_connections;
+        if !take(&process.connections, max) {
+            return Err(Refused::Process(max));
+        }
+        match options.max_connections {
+            Some(max) if !take(connections, max) => {
+                process.release();
+                return Err(Refused::Listener(max));
+            }
+            Some(_) => {}
+            None => {
+                connections.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(Permit { listener: self.0.clone(), address: None })
+    }
+
+    /// Connections of the listener that hold a permit now.
+    pub fn connections(&self) -> usize {
+        self.0.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// The right of one connection to be there; given back on drop.
+#[derive(Debug)]
+pub struct Permit {
+    listener: Arc<Listener>,
+    address: Option<IpAddr>,
+}
+
+impl Permit {
+    /// Counts the connection for its client address, which is that of the PROXY header where there is
+    /// one. An IPv4 address inside an IPv6 one counts as the IPv4 address. Only the first call counts.
+    ///
+    /// # Errors
+    /// [`Refused::Address`]; the connection is not counted for the address then, and should be closed.
+    pub fn admit_address(&mut self, address: IpAddr) -> Result<(), Refused> {
+        if self.address.is_some() {
+            return Ok(());
+        }
+        let address = address.to_canonical();
+        let Listener { process, options, addresses, .. } = &*self.listener;
+        process.count_address(address)?;
+        if options.max_connections_per_ip.is_some()
+            && let Err(refused) = count(addresses, address, options.max_connections_per_ip)
+        {
+            uncount(&process.addresses, address);
+            return Err(refused);
+        }
+        self.address = Some(address);
+        Ok(())
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let Listener { process, options, connections, addresses } = &*self.listener;
+        if let Some(address) = self.address {
+            uncount(&process.addresses, address);
+            if options.max_connections_per_ip.is_some() {
+                uncount(addresses, address);
+            }
+        }
+        connections.fetch_sub(1, Ordering::Relaxed);
+        process.release();
+    }
+}
+
+/// Counts one more unless that exceeds `max`.
+fn take(counter: &AtomicUsize, max: usize) -> bool {
+    counter
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| (count < max).then_some(count + 1))
+        .is_ok()
+}
+
+fn count(addresses: &DashMap<IpAddr, usize>, address: IpAddr, max: Option<usize>) -> Result<usize, Refused> {
+    // Looked at before the entry is made, so that a refused address leaves nothing behind.
+    match (addresses.entry(address), max) {
+        (_, Some(0)) => Err(Refused::Address(0)),
+        (Entry::Occupied(entry), Some(max)) if *entry.get() >= max => Err(Refused::Address(max)),
+        (Entry::Occupied(mut entry), _) => {
+            *entry.get_mut() += 1;
+            Ok(*entry.get())
+        }
+        (Entry::Vacant(entry), _) => {
+            entry.insert(1);
+            Ok(1)
+        }
+    }
+}
+
+fn uncount(addresses: &DashMap<IpAddr, usize>, address: IpAddr) {
+    if let Entry::Occupied(mut entry) = addresses.entry(address) {
+        if *entry.get() > 1 {
+            *entry.get_mut() -= 1;
+        } else {
+            entry.remove();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(max_connections: usize, max_connections_per_ip: Option<usize>) -> Arc<Limits> {
+        Limits::new(Options { max_connections, max_connections_per_ip, held_bytes: 0 })
+    }
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    #[test]
+    fn the_process_and_the_listener_are_bounded_apart() {
+        let limits = limits(3, None);
+        let small = limits.listener(ListenerOptions { max_connections: Some(1), ..Default::default() });
+        let large = limits.listener(ListenerOptions::default());
+        let first = small.admit().unwrap();
+        assert_eq!(small.admit().unwrap_err(), Refused::Listener(1));
+        assert_eq!(limits.connections(), 1, "a refused connection is not counted");
+        let _others = (large.admit().unwrap(), large.admit().unwrap());
+        assert_eq!(large.admit().unwrap_err(), Refused::Process(3));
+        drop(first);
+        assert!(large.admit().is_ok());
+    }
+
+    #[test]
+    fn an_address_is_bounded_over_all_listeners_and_at_each() {
+        let limits = limits(100, Some(3));
+        let one = limits.listener(ListenerOptions { max_connections_per_ip: Some(2), ..Default::default() });
+        let two = limits.listener(ListenerOptions::default());
+        let admit = |listener: &ListenerLimits, address| {
+            let mut permit = listener.admit().unwrap();
+            permit.admit_address(address).map(|()| permit)
+        };
+        let held = (admit(&one, address(1)).unwrap(), admit(&one, address(1)).unwrap());
+        assert_eq!(admit(&one, address(1)).unwrap_err(), Refused::Address(2));
+        let mapped = "::ffff:192.0.2.1".parse().unwrap();
+        let third = admit(&two, mapped).unwrap();
+        assert_eq!(admit(&two, address(1)).unwrap_err(), Refused::Address(3));
+        assert!(admit(&two, address(2)).is_ok());
+        drop((held, third));
+        assert_eq!(limits.connections(), 0);
+        assert!(limits.addresses.is_empty() && one.0.addresses.is_empty(), "no entry outlives its address");
+    }
+
+    #[test]
+    fn permits_of_many_threads_never_exceed_the_limit() {
+        let limits = limits(5, Some(4));
+        let listener = limits.listener(ListenerOptions::default());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        if let Ok(mut permit) = listener.admit() {
+                            assert!(limits.connections() <= 5);
+                            let _ = permit.admit_address(address(1));
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!((limits.connections(), limits.addresses.len()), (0, 0));
+    }
+
+    #[test]
+    fn one_address_with_over_four_fifths_is_reported_once() {
+        let limits = limits(10, None);
+        let listener = limits.listener(ListenerOptions::default());
+        let mut permits: Vec<_> = (0..9).map(|_| listener.admit().unwrap()).collect();
+        for permit in &mut permits[..8] {
+            permit.admit_address(address(1)).unwrap();
+        }
+        assert!(!limits.crowded.load(Ordering::Relaxed));
+        permits[8].admit_address(address(1)).unwrap();
+        assert!(limits.crowded.load(Ordering::Relaxed));
+        permits.truncate(8);
+        assert!(limits.crowded.load(Ordering::Relaxed), "still the same crowd");
+        permits.truncate(2);
+        assert!(!limits.crowded.load(Ordering::Relaxed));
+    }
+}
