@@ -5,5 +5,6 @@ pub mod cluster;
 pub mod drain;
 pub mod kafka;
 pub mod limits;
+pub mod metrics;
 pub mod net;
 pub mod patch;

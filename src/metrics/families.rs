@@ -1,0 +1,96 @@
+//! Everything that is registered, once for the process.
+
+use std::sync::Arc;
+
+use prometheus::{Counter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+
+use super::histogram::{Family, Histogram};
+use super::{names, register};
+
+/// The families that listeners and clusters take their series from.
+#[derive(Debug)]
+pub(super) struct Families {
+    pub(super) build_info: IntGaugeVec,
+    pub(super) ready: IntGauge,
+    pub(super) draining: IntGauge,
+    pub(super) buffered: IntGauge,
+    pub(super) buffer_limit: IntGauge,
+    pub(super) connections: IntGaugeVec,
+    pub(super) accepted: IntCounterVec,
+    pub(super) rejected: IntCounterVec,
+    pub(super) closed: IntCounterVec,
+    pub(super) connection_duration: Family,
+    pub(super) received: IntCounterVec,
+    pub(super) sent: IntCounterVec,
+    /// Client, broker.
+    pub(super) added_latency: [Arc<Histogram>; 2],
+    /// Client, broker.
+    pub(super) backpressure: [Counter; 2],
+    pub(super) protocol_errors: IntCounterVec,
+    pub(super) requests: IntCounterVec,
+    pub(super) request_duration: Family,
+    pub(super) long_poll_duration: Family,
+    pub(super) rewritten: IntCounterVec,
+    pub(super) endpoints: IntCounterVec,
+    pub(super) in_flight: IntGaugeVec,
+    pub(super) upstream_connections: IntGaugeVec,
+    pub(super) upstream_connects: IntCounterVec,
+    pub(super) connect_duration: Family,
+    pub(super) broker_up: IntGaugeVec,
+    pub(super) brokers: IntGaugeVec,
+    pub(super) unroutable: IntGaugeVec,
+    pub(super) refreshed: IntGaugeVec,
+    pub(super) refresh_failures: IntCounterVec,
+}
+
+impl Families {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let gauge = |definition| register::gauge(registry, definition);
+        let gauges = |definition| register::gauges(registry, definition);
+        let counters = |definition| register::counters(registry, definition);
+        let histograms = |definition| Family::new(registry, definition);
+        let sides = ["client", "broker"];
+        let added_latency = histograms(&names::ADDED_LATENCY);
+        Self {
+            build_info: gauges(&names::BUILD_INFO),
+            ready: gauge(&names::READY),
+            draining: gauge(&names::DRAINING),
+            buffered: gauge(&names::BUFFERED),
+            buffer_limit: gauge(&names::BUFFER_LIMIT),
+            connections: gauges(&names::CONNECTIONS),
+            accepted: counters(&names::ACCEPTED),
+            rejected: counters(&names::REJECTED),
+            closed: counters(&names::CLOSED),
+            connection_duration: histograms(&names::CONNECTION_DURATION),
+            received: counters(&names::RECEIVED),
+            sent: counters(&names::SENT),
+            added_latency: sides.map(|side| added_latency.with(&[side])),
+            backpressure: register::seconds(registry, &names::BACKPRESSURE, sides),
+            protocol_errors: counters(&names::PROTOCOL_ERRORS),
+            requests: counters(&names::REQUESTS),
+            request_duration: histograms(&names::REQUEST_DURATION),
+            long_poll_duration: histograms(&names::LONG_POLL_DURATION),
+            rewritten: counters(&names::REWRITTEN),
+            endpoints: counters(&names::ENDPOINTS),
+            in_flight: gauges(&names::IN_FLIGHT),
+            upstream_connections: gauges(&names::UPSTREAM_CONNECTIONS),
+            upstream_connects: counters(&names::UPSTREAM_CONNECTS),
+            connect_duration: histograms(&names::UPSTREAM_CONNECT_DURATION),
+            broker_up: gauges(&names::BROKER_UP),
+            brokers: gauges(&names::BROKERS),
+            unroutable: gauges(&names::UNROUTABLE),
+            refreshed: gauges(&names::REFRESHED),
+            refresh_failures: counters(&names::REFRESH_FAILURES),
+        }
+    }
+
+    /// Takes the series of a node out. Handles that are still held count on unseen.
+    pub(super) fn remove_node(&self, cluster: &str, node: &str) {
+        // An error says that there is no such series, which is what is wanted.
+        let _ = self.upstream_connections.remove_label_values(&[cluster, node]);
+        let _ = self.broker_up.remove_label_values(&[cluster, node]);
+        for dial in super::cluster::Dial::ALL {
+            let _ = self.upstream_connects.remove_label_values(&[cluster, node, dial.as_str()]);
+        }
+    }
+}

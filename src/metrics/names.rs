@@ -1,0 +1,199 @@
+//! Every metric with its type, labels and meaning: what is registered and what `docs/metrics.md` lists.
+
+/// What a scraper may do with a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// One metric family.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Definition {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) labels: &'static [&'static str],
+    pub(super) help: &'static str,
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
+    Definition { name, kind: Kind::Counter, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
+    Definition { name, kind: Kind::Gauge, labels, help }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Definition {
+    Definition { name, kind: Kind::Histogram, labels, help }
+}
+
+pub(super) const BUILD_INFO: Definition = gauge(
+    "gatehouse_build_info",
+    &["version", "revision", "features"],
+    "Always 1; the labels say what runs.",
+);
+pub(super) const READY: Definition = gauge("gatehouse_ready", &[], "1 while /readyz answers 200.");
+pub(super) const DRAINING: Definition =
+    gauge("gatehouse_draining", &[], "1 from the moment the process was asked to stop.");
+
+pub(super) const CONNECTIONS: Definition =
+    gauge("gatehouse_connections", &["listener"], "Open client connections.");
+pub(super) const ACCEPTED: Definition = counter(
+    "gatehouse_connections_accepted_total",
+    &["listener"],
+    "Client connections that a limit or a network list did not turn away.",
+);
+pub(super) const REJECTED: Definition = counter(
+    "gatehouse_connections_rejected_total",
+    &["listener", "reason"],
+    "Client connections turned away before their first byte was read.",
+);
+pub(super) const CLOSED: Definition = counter(
+    "gatehouse_connections_closed_total",
+    &["listener", "side", "stage", "reason"],
+    "Ended client connections: who ended it, how far it had come, and why.",
+);
+pub(super) const CONNECTION_DURATION: Definition = histogram(
+    "gatehouse_connection_duration_seconds",
+    &["listener"],
+    "How long ended client connections had been open; the top bucket, 16.8 s, tells the short ones apart.",
+);
+pub(super) const RECEIVED: Definition = counter(
+    "gatehouse_received_bytes_total",
+    &["listener", "side"],
+    "Bytes read from clients or from brokers.",
+);
+pub(super) const SENT: Definition =
+    counter("gatehouse_sent_bytes_total", &["listener", "side"], "Bytes written to clients or to brokers.");
+pub(super) const ADDED_LATENCY: Definition = histogram(
+    "gatehouse_added_latency_seconds",
+    &["side"],
+    "Time a frame spends inside the gateway, from the read that completed what it needed to the write, by the side it came from.",
+);
+pub(super) const BACKPRESSURE: Definition = counter(
+    "gatehouse_backpressure_seconds_total",
+    &["side"],
+    "Time in which a side was not read because the other side did not take what it had sent.",
+);
+pub(super) const PROTOCOL_ERRORS: Definition = counter(
+    "gatehouse_protocol_errors_total",
+    &["side", "reason"],
+    "Bytes that were not the Kafka protocol as the gateway knows it, by the side that sent them.",
+);
+
+pub(super) const REQUESTS: Definition = counter(
+    "gatehouse_requests_total",
+    &["cluster", "api"],
+    "Requests that clients sent, by Kafka's name of the API.",
+);
+pub(super) const REQUEST_DURATION: Definition = histogram(
+    "gatehouse_request_duration_seconds",
+    &["cluster", "api"],
+    "Broker time: from the last byte of a request sent to the first byte of its response. A series appears with its first request.",
+);
+pub(super) const LONG_POLL_DURATION: Definition = histogram(
+    "gatehouse_long_poll_duration_seconds",
+    &["cluster", "api"],
+    "The same for APIs whose response a broker may hold back until something happens.",
+);
+pub(super) const REWRITTEN: Definition = counter(
+    "gatehouse_responses_rewritten_total",
+    &["cluster", "api"],
+    "Responses in which at least one byte was changed.",
+);
+pub(super) const ENDPOINTS: Definition = counter(
+    "gatehouse_node_endpoints_rewritten_total",
+    &["cluster", "api", "path"],
+    "Responses whose NodeEndpoints were rewritten exactly, or padded out at equal length in a large one.",
+);
+pub(super) const IN_FLIGHT: Definition =
+    gauge("gatehouse_in_flight_requests", &["cluster"], "Requests sent whose response is awaited.");
+
+pub(super) const UPSTREAM_CONNECTIONS: Definition = gauge(
+    "gatehouse_upstream_connections",
+    &["cluster", "node"],
+    "Open broker connections of clients; node `bootstrap` is an address of the configuration.",
+);
+pub(super) const UPSTREAM_CONNECTS: Definition =
+    counter("gatehouse_upstream_connects_total", &["cluster", "node", "result"], "Dials to brokers.");
+pub(super) const UPSTREAM_CONNECT_DURATION: Definition = histogram(
+    "gatehouse_upstream_connect_duration_seconds",
+    &["cluster"],
+    "How long successful dials took, name resolution included.",
+);
+pub(super) const BROKER_UP: Definition = gauge(
+    "gatehouse_broker_up",
+    &["cluster", "node"],
+    "1 when the last dial to the broker succeeded, or none was needed yet.",
+);
+pub(super) const BROKERS: Definition = gauge("gatehouse_brokers", &["cluster"], "Brokers in the table.");
+pub(super) const UNROUTABLE: Definition = gauge(
+    "gatehouse_brokers_unroutable",
+    &["cluster"],
+    "Brokers outside the declared ranges of at least one listener, which its clients are not told of.",
+);
+pub(super) const REFRESHED: Definition = gauge(
+    "gatehouse_metadata_refresh_timestamp_seconds",
+    &["cluster"],
+    "When the cluster last answered a request of the gateway's own; 0 before that.",
+);
+pub(super) const REFRESH_FAILURES: Definition = counter(
+    "gatehouse_metadata_refresh_failures_total",
+    &["cluster"],
+    "Requests of the gateway's own that failed.",
+);
+
+pub(super) const BUFFERED: Definition =
+    gauge("gatehouse_buffered_bytes", &[], "Bytes held because a peer has not taken them yet.");
+pub(super) const BUFFER_LIMIT: Definition =
+    gauge("gatehouse_buffer_limit_bytes", &[], "The budget for held bytes.");
+
+pub(super) const CPU: Definition =
+    counter("process_cpu_seconds_total", &[], "User and system CPU time, in hundredths of a second.");
+pub(super) const RESIDENT: Definition = gauge("process_resident_memory_bytes", &[], "Resident memory.");
+pub(super) const OPEN_FDS: Definition = gauge("process_open_fds", &[], "Open file descriptors.");
+pub(super) const MAX_FDS: Definition =
+    gauge("process_max_fds", &[], "The soft limit of open file descriptors.");
+pub(super) const START_TIME: Definition =
+    gauge("process_start_time_seconds", &[], "When the process started, in seconds since 1970.");
+
+/// What is registered, in the order of the documentation.
+#[cfg(test)]
+pub(super) const ALL: &[Definition] = &[
+    BUILD_INFO,
+    READY,
+    DRAINING,
+    CONNECTIONS,
+    ACCEPTED,
+    REJECTED,
+    CLOSED,
+    CONNECTION_DURATION,
+    RECEIVED,
+    SENT,
+    ADDED_LATENCY,
+    BACKPRESSURE,
+    PROTOCOL_ERRORS,
+    REQUESTS,
+    REQUEST_DURATION,
+    LONG_POLL_DURATION,
+    REWRITTEN,
+    ENDPOINTS,
+    IN_FLIGHT,
+    UPSTREAM_CONNECTIONS,
+    UPSTREAM_CONNECTS,
+    UPSTREAM_CONNECT_DURATION,
+    BROKER_UP,
+    BROKERS,
+    UNROUTABLE,
+    REFRESHED,
+    REFRESH_FAILURES,
+    BUFFERED,
+    BUFFER_LIMIT,
+    CPU,
+    RESIDENT,
+    OPEN_FDS,
+    MAX_FDS,
+    START_TIME,
+];
