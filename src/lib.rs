@@ -8,3 +8,4 @@ pub mod limits;
 pub mod metrics;
 pub mod net;
 pub mod patch;
+pub mod relay;

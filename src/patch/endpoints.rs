@@ -1,11 +1,11 @@
 //! `NodeEndpoints` (KIP-951) in a response that is at hand as a whole.
 
 use super::nodes::{self, Layout};
-use super::{Body, Context, Error};
+use super::{Body, Context, Error, complete};
 use crate::kafka::api::Patch;
 use crate::kafka::shape;
 use crate::kafka::walk::{self, Field};
-use crate::kafka::wire::put_uvarint;
+use crate::kafka::wire::{Reader, put_uvarint};
 
 /// Where a response keeps its `NodeEndpoints`, which is always at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,20 @@ pub fn layout(patch: Patch) -> Option<(&'static [Field], Tail)> {
         | Patch::DescribeCluster
         | Patch::DescribeQuorum => None,
     }
+}
+
+/// Whether a response has anything to rewrite. Most responses of these APIs have not, and are then
+/// neither copied nor allocated for; those of the other APIs always have.
+pub fn are_there(patch: Patch, version: i16, mut body: Reader<'_>) -> Result<bool, Error> {
+    let Some((fields, tail)) = layout(patch) else { return Ok(true) };
+    let rest = body.clone().take(body.remaining()).map_err(complete)?;
+    let bytes = walk::measure(fields, version, true, rest).map_err(complete)?;
+    body.take(bytes).map_err(complete)?;
+    let count = match tail {
+        Tail::Tag => body.uvarint(),
+        Tail::Array => body.array_length(true),
+    };
+    Ok(count.map_err(complete)? > 0 || body.remaining() > usize::from(tail == Tail::Array))
 }
 
 const ENDPOINT: Layout = Layout { rack: true, fenced: false };

@@ -74,7 +74,8 @@ fn complete(error: wire::Error) -> Error {
     }
 }
 
-/// Rewrites a response that is at hand as a whole, with its length, and returns the frame to send.
+/// Rewrites a response that is at hand as a whole, with its length, and returns the frame to send, or
+/// `None` where it may pass as it is.
 ///
 /// # Errors
 /// Any [`Error`]: the response must not pass.
@@ -84,10 +85,13 @@ pub fn whole(
     version: i16,
     frame: &[u8],
     context: &mut Context<'_>,
-) -> Result<Vec<u8>, Error> {
+) -> Result<Option<Vec<u8>>, Error> {
     let mut reader = Reader::new(frame);
-    let mut out = Vec::with_capacity(frame.len() + 128);
     header(&mut reader, api, version).map_err(complete)?;
+    if !endpoints::are_there(patch, version, reader.clone())? {
+        return Ok(None);
+    }
+    let mut out = Vec::with_capacity(frame.len() + 128);
     out.extend_from_slice(frame.get(..reader.position()).unwrap_or_default());
     let mut body = Body { frame, reader, out, flexible: api.is_flexible(version), version };
     match patch {
@@ -103,7 +107,7 @@ pub fn whole(
     body.copy_rest();
     let mut out = body.out;
     set_length(&mut out, 0)?;
-    Ok(out)
+    Ok(context.changed.then_some(out))
 }
 
 /// Rewrites the start of a Metadata response, up to and with the broker list; the topics stay where
