@@ -2,6 +2,7 @@
 //! `ARCHITECTURE.md`.
 
 pub mod cluster;
+pub mod connect;
 pub mod drain;
 pub mod kafka;
 pub mod limits;

@@ -1,0 +1,400 @@
+//! Dials one broker: resolves its name, checks every address it leads to, and connects to the very
+//! address that was checked.
+
+pub mod policy;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::net::HostPort;
+use policy::{AllowList, Policy, Refused};
+
+/// The head start of each address over the next one, at most (RFC 8305, Connection Attempt Delay).
+const STAGGER_MAX: Duration = Duration::from_millis(250);
+
+/// The most addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 16;
+
+/// Quiet time between two keepalive probes, after the first.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Unanswered keepalive probes after which a connection is dead.
+const KEEPALIVE_RETRIES: u32 = 4;
+
+/// How to dial the brokers of one cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The time for the whole of a dial: resolving and connecting, over all addresses.
+    pub timeout: Duration,
+    /// The local address to dial from. Brokers of the other address family cannot be reached then.
+    pub source_address: Option<IpAddr>,
+    /// Quiet time before the first keepalive probe.
+    pub keepalive: Duration,
+    /// Narrows what a cluster may advertise; `None` allows every address that no other rule forbids.
+    pub allow: Option<AllowList>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            source_address: None,
+            keepalive: Duration::from_secs(60),
+            allow: None,
+        }
+    }
+}
+
+/// Why a broker was not reached. Each case names the address that was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name could not be resolved.
+    #[error("{address} could not be resolved")]
+    Resolve {
+        /// What was to be dialed.
+        address: HostPort,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The resolver did not answer in time.
+    #[error("{address} was not resolved within {timeout:?}")]
+    ResolveTimeout {
+        /// What was to be dialed.
+        address: HostPort,
+        /// The time for the dial.
+        timeout: Duration,
+    },
+    /// The name leads to no address, or to none of the source address's family.
+    #[error("{address} has no address that can be dialed from here")]
+    NoAddress {
+        /// What was to be dialed.
+        address: HostPort,
+    },
+    /// No address may be dialed.
+    #[error("{address} may not be dialed at {resolved}")]
+    Refused {
+        /// What was to be dialed.
+        address: HostPort,
+        /// The first address that it leads to.
+        resolved: IpAddr,
+        /// The rule that forbids it.
+        source: Refused,
+    },
+    /// No address accepted the connection.
+    #[error("{address} could not be reached at {resolved}")]
+    Connect {
+        /// What was to be dialed.
+        address: HostPort,
+        /// The address that failed last.
+        resolved: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An address did not answer in time, and no other did.
+    #[error("{address} did not answer at {resolved} within {timeout:?}")]
+    Timeout {
+        /// What was to be dialed.
+        address: HostPort,
+        /// The first address that was tried.
+        resolved: SocketAddr,
+        /// The time for the dial.
+        timeout: Duration,
+    },
+}
+
+impl Error {
+    /// The value of the metric label `result`.
+    pub fn result(&self) -> &'static str {
+        match self {
+            Self::Resolve { .. } | Self::NoAddress { .. } => "unresolved",
+            Self::Refused { .. } => "refused",
+            Self::Connect { .. } => "failed",
+            Self::ResolveTimeout { .. } | Self::Timeout { .. } => "timeout",
+        }
+    }
+}
+
+/// Every value of [`Error::result`], and `ok`.
+pub const RESULTS: [&str; 5] = ["ok", "unresolved", "refused", "failed", "timeout"];
+
+/// A connection to a broker, with `TCP_NODELAY` and keepalive set.
+#[derive(Debug)]
+pub struct Connected {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Where it leads.
+    pub peer: SocketAddr,
+}
+
+/// Dials the brokers of one cluster; a clone is the same.
+#[derive(Clone, Debug)]
+pub struct Dialer(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    policy: Policy,
+}
+
+impl Dialer {
+    /// A dialer for a cluster whose bootstrap and static addresses are `configured`.
+    pub fn new(options: Options, configured: impl IntoIterator<Item = HostPort>) -> Self {
+        let policy = Policy::new(options.allow.clone(), configured);
+        Self(Arc::new(Shared { options, policy }))
+    }
+
+    /// What may be dialed.
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// Resolves, checks and connects, within the timeout of the options. Cancel safe: what was begun is
+    /// abandoned.
+    ///
+    /// # Errors
+    /// Any [`Error`]. Nothing was sent to anybody then.
+    pub async fn dial(&self, address: &HostPort) -> Result<Connected, Error> {
+        let timeout = self.0.options.timeout;
+        let deadline = Instant::now() + timeout;
+        let resolved = match address.host.ip() {
+            Some(ip) => vec![SocketAddr::new(ip, address.port)],
+            None => {
+                // The name is looked up at each dial, and what comes back is dialed itself: a second
+                // look-up could give an address that nobody checked.
+                match timeout_at(deadline, lookup_host((address.host.as_str(), address.port))).await {
+                    Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect(),
+                    Ok(Err(source)) => return Err(Error::Resolve { address: address.clone(), source }),
+                    Err(_) => return Err(Error::ResolveTimeout { address: address.clone(), timeout }),
+                }
+            }
+        };
+        self.dial_resolved(address, &resolved, deadline).await
+    }
+
+    async fn dial_resolved(
+        &self,
+        address: &HostPort,
+        resolved: &[SocketAddr],
+        deadline: Instant,
+    ) -> Result<Connected, Error> {
+        let allowed = self.allowed(address, resolved)?;
+        let mut waiting = allowed.iter().copied();
+        let share = deadline.saturating_duration_since(Instant::now()) / (allowed.len() as u32 + 1);
+        let stagger = share.min(STAGGER_MAX);
+        let mut attempts = JoinSet::new();
+        let mut failed = None;
+        loop {
+            if let Some(peer) = waiting.next() {
+                let shared = self.0.clone();
+                attempts.spawn(async move { (peer, shared.options.connect(peer).await) });
+            } else if attempts.is_empty() {
+                break;
+            }
+            let wait = if waiting.len() > 0 { deadline.min(Instant::now() + stagger) } else { deadline };
+            match timeout_at(wait, attempts.join_next()).await {
+                Ok(Some(Ok((peer, Ok(stream))))) => return Ok(Connected { stream, peer }),
+                Ok(Some(Ok((peer, Err(source))))) => {
+                    failed = Some(Error::Connect { address: address.clone(), resolved: peer, source });
+                }
+                Ok(Some(Err(_)) | None) => {}
+                Err(_) if Instant::now() >= deadline => break,
+                Err(_) => {}
+            }
+        }
+        Err(failed.filter(|_| attempts.is_empty()).unwrap_or_else(|| Error::Timeout {
+            address: address.clone(),
+            resolved: allowed.first().copied().unwrap_or_else(|| ([0, 0, 0, 0], address.port).into()),
+            timeout: self.0.options.timeout,
+        }))
+    }
+
+    /// The addresses that may be dialed, at least one.
+    fn allowed(&self, address: &HostPort, resolved: &[SocketAddr]) -> Result<Vec<SocketAddr>, Error> {
+        let mut refused = None;
+        let mut allowed = Vec::new();
+        let checks = self.0.policy.check(address, resolved);
+        for (peer, check) in resolved.iter().zip(checks) {
+            match check {
+                Ok(()) if self.0.options.reaches(peer) => allowed.push(*peer),
+                Ok(()) => {}
+                Err(source) => {
+                    tracing::debug!(broker = %address, %peer, error = %source, "an address is not dialed");
+                    refused.get_or_insert((peer.ip(), source));
+                }
+            }
+        }
+        match (allowed.is_empty(), refused) {
+            (false, _) => Ok(allowed),
+            (true, Some((resolved, source))) => {
+                Err(Error::Refused { address: address.clone(), resolved, source })
+            }
+            (true, None) => Err(Error::NoAddress { address: address.clone() }),
+        }
+    }
+}
+
+impl Options {
+    fn reaches(&self, peer: &SocketAddr) -> bool {
+        self.source_address.is_none_or(|source| source.is_ipv4() == peer.is_ipv4())
+    }
+
+    async fn connect(&self, peer: SocketAddr) -> io::Result<TcpStream> {
+        let socket = Socket::new(Domain::for_address(peer), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if let Some(source) = self.source_address {
+            // Without this the port is chosen at bind, once for all brokers, instead of at connect,
+            // once for each: 28,000 connections in all instead of to each broker.
+            #[cfg(target_os = "linux")]
+            nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        let stream = TcpSocket::from_std_stream(socket.into()).connect(peer).await?;
+        stream.set_nodelay(true)?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(self.keepalive)
+            .with_interval(KEEPALIVE_INTERVAL)
+            .with_retries(KEEPALIVE_RETRIES);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        Ok(stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+    use tokio::net::TcpListener;
+
+    fn dialer(options: Options, configured: &[&str]) -> Dialer {
+        Dialer::new(options, configured.iter().map(|text| text.parse().unwrap()))
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Options::default().timeout
+    }
+
+    /// A listening socket whose queue is full, so that further connections get no answer.
+    async fn silent() -> (Socket, Vec<TcpStream>, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(Ok(stream)) =
+            tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await
+        {
+            queued.push(stream);
+            assert!(queued.len() < 8);
+        }
+        (socket, queued, address)
+    }
+
+    #[tokio::test]
+    async fn a_configured_loopback_broker_is_reached_with_its_options_set() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: HostPort = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let connected = dialer(Options::default(), &["127.0.0.1:1"]).dial(&address).await.unwrap();
+        assert_eq!(connected.peer, listener.local_addr().unwrap());
+        let socket = SockRef::from(&connected.stream);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(15));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_resolved_and_opens_its_own_class() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let address: HostPort = format!("localhost:{port}").parse().unwrap();
+        assert!(dialer(Options::default(), &[&address.to_string()]).dial(&address).await.is_ok());
+        let refused = dialer(Options::default(), &["10.0.0.1:9092"]).dial(&address).await.unwrap_err();
+        assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn the_source_address_is_used_and_leaves_the_port_to_the_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address: HostPort = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let source: IpAddr = [127, 0, 7, 9].into();
+        let options = Options { source_address: Some(source), ..Options::default() };
+        let dialer = dialer(options, &["127.0.0.1:1"]);
+        let connected = dialer.dial(&address).await.unwrap();
+        assert_eq!(connected.stream.local_addr().unwrap().ip(), source);
+        let no_port =
+            nix::sys::socket::getsockopt(&connected.stream, nix::sys::socket::sockopt::IpBindAddressNoPort);
+        assert_eq!(no_port, Ok(true));
+        let other_family = "[::1]:9092".parse().unwrap();
+        let resolved = ["[2001:db8::1]:9092".parse().unwrap()];
+        let error = dialer.dial_resolved(&other_family, &resolved, soon()).await;
+        assert!(matches!(error, Err(Error::NoAddress { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_refused_port_says_which_broker_which_address_and_why() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = listener.local_addr().unwrap();
+        drop(listener);
+        let dialer = dialer(Options::default(), &["kafka-0:9092", "127.0.0.1:1"]);
+        let error = dialer.dial_resolved(&"kafka-0:9092".parse().unwrap(), &[peer], soon()).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.to_string(), format!("kafka-0:9092 could not be reached at {peer}"));
+        assert!(error.source().unwrap().to_string().contains("refused"), "{:?}", error.source());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_fails_or_is_silent_does_not_hide_the_next_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let (_socket, _queued, silent) = silent().await;
+        let dialer = dialer(Options::default(), &["127.0.0.1:1"]);
+        let broker = "kafka-0:9092".parse().unwrap();
+        let begin = Instant::now();
+        let connected = dialer.dial_resolved(&broker, &[closed, silent, good], soon()).await.unwrap();
+        assert_eq!(connected.peer, good);
+        assert!(begin.elapsed() < Duration::from_secs(4), "the silent address took all the time");
+    }
+
+    #[tokio::test]
+    async fn silence_ends_with_the_timeout() {
+        let (_socket, _queued, silent) = silent().await;
+        let timeout = Duration::from_millis(100);
+        let dialer = dialer(Options { timeout, ..Options::default() }, &["127.0.0.1:1"]);
+        let broker = "kafka-0:9092".parse().unwrap();
+        let error = dialer.dial_resolved(&broker, &[silent], Instant::now() + timeout).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("kafka-0:9092 did not answer at {silent} within 100ms"));
+    }
+
+    #[tokio::test]
+    async fn only_what_was_checked_is_dialed() {
+        let hostile = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = hostile.local_addr().unwrap();
+        let dialer = dialer(Options::default(), &["10.0.0.1:9092"]);
+        let broker = "kafka-7:9092".parse().unwrap();
+        let error = dialer.dial_resolved(&broker, &[peer], soon()).await.unwrap_err();
+        assert_eq!(error.to_string(), "kafka-7:9092 may not be dialed at 127.0.0.1");
+        let accepted = hostile.into_std().unwrap().accept();
+        assert_eq!(accepted.unwrap_err().kind(), io::ErrorKind::WouldBlock, "somebody connected");
+    }
+
+    #[tokio::test]
+    async fn a_gateway_does_not_dial_itself() {
+        let own = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let port = own.local_addr().unwrap().port();
+        let dialer = dialer(Options::default(), &["127.0.0.1:1"]);
+        dialer.policy().forbid_own(vec![own.local_addr().unwrap()]);
+        for host in ["127.0.0.1", "127.9.9.9", "localhost"] {
+            let error = dialer.dial(&format!("{host}:{port}").parse().unwrap()).await.unwrap_err();
+            let source = error.source().unwrap().to_string();
+            assert!(matches!(error, Error::Refused { source: Refused::Own, .. }), "{host}: {source}");
+        }
+    }
+}
