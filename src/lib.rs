@@ -6,6 +6,7 @@ pub mod connect;
 pub mod drain;
 pub mod kafka;
 pub mod limits;
+pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod patch;

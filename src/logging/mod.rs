@@ -1,0 +1,290 @@
+//! Sets the log up: text for people, JSON for machines, on stderr.
+
+use std::io::{self, IsTerminal};
+use std::panic;
+use std::str::FromStr;
+
+use tracing::dispatcher::{SetGlobalDefaultError, set_global_default};
+use tracing::{Dispatch, error};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::Registry;
+
+pub mod fold;
+pub mod printable;
+
+use printable::Printable;
+
+/// The variable that wins over [`Options::level`].
+pub const LEVEL_VARIABLE: &str = "GATEHOUSE_LOG";
+
+/// The variable that wins over [`Options::format`].
+pub const FORMAT_VARIABLE: &str = "GATEHOUSE_LOG_FORMAT";
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A word that is no level. As a filter it would be a target, and a mistyped level would silence the log.
+    #[error("`{0}` is no log level: it is error, warn, info, debug, trace or off, or TARGET=LEVEL")]
+    Level(String),
+    /// The filter cannot be read.
+    #[error(
+        "`{text}` is no log filter: write a level, or levels by target as in `info,gatehouse::sasl=debug`"
+    )]
+    Filter {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// The format has no such name.
+    #[error("`{0}` is no log format: it is auto, text or json")]
+    Format(String),
+    /// The log of this process is set up already.
+    #[error("the log is already set up")]
+    Installed(#[source] SetGlobalDefaultError),
+}
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Text where stderr is a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// One object per line, with the fields of the event beside `timestamp`, `level` and `message`.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => Err(Error::Format(other.to_owned())),
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// A level, or levels by target: `info,gatehouse::topology=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: Format,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: Format::Auto }
+    }
+}
+
+impl Options {
+    /// These options with what the environment says instead. An empty variable says nothing.
+    ///
+    /// # Errors
+    /// [`Error::Format`].
+    pub fn overridden(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        if let Some(level) = set(LEVEL_VARIABLE) {
+            self.level = level;
+        }
+        if let Some(format) = set(FORMAT_VARIABLE) {
+            self.format = format.parse()?;
+        }
+        Ok(self)
+    }
+
+    /// Checks the filter without setting anything up.
+    ///
+    /// # Errors
+    /// [`Error::Level`] and [`Error::Filter`].
+    pub fn filter(&self) -> Result<Targets, Error> {
+        let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+        let is_bare = |directive: &&str| !directive.contains('=') && !is_level(directive);
+        if let Some(word) = self.level.split(',').map(str::trim).find(is_bare) {
+            return Err(Error::Level(word.to_owned()));
+        }
+        self.level.parse().map_err(|source| Error::Filter { text: self.level.clone(), source })
+    }
+}
+
+/// Sets the log of the process up, once, and sends panics through it. Lines go to stderr, which is
+/// written while the caller waits: whoever reads it must keep up.
+///
+/// # Errors
+/// [`Error::Level`], [`Error::Filter`] and [`Error::Installed`].
+pub fn install(options: &Options) -> Result<(), Error> {
+    let terminal = io::stderr().is_terminal();
+    let colour = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+    let look = Look::new(options.format, terminal, colour);
+    set_global_default(dispatch(options, look, io::stderr)?).map_err(Error::Installed)?;
+    panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// How lines look once it is known where they go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Text { colour: bool },
+    Json,
+}
+
+impl Look {
+    fn new(format: Format, terminal: bool, colour: bool) -> Self {
+        match (format, terminal) {
+            (Format::Text, _) | (Format::Auto, true) => Self::Text { colour },
+            (Format::Json, _) | (Format::Auto, false) => Self::Json,
+        }
+    }
+}
+
+fn dispatch<W>(options: &Options, look: Look, writer: W) -> Result<Dispatch, Error>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = options.filter()?;
+    let layer = match look {
+        Look::Text { colour } => fmt::layer().with_ansi(colour).with_writer(writer).boxed(),
+        Look::Json => {
+            fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer).boxed()
+        }
+    };
+    Ok(Dispatch::new(Registry::default().with(layer.with_filter(filter))))
+}
+
+fn log_panic(information: &panic::PanicHookInfo<'_>) {
+    let payload = information.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+    let place = information.location().map(ToString::to_string).unwrap_or_default();
+    error!(place, error = %Printable::from(text), "a fault of the gateway's own; please report it");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{debug, info, warn};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    fn logged(level: &str, look: Look, write: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let options = Options { level: level.to_owned(), ..Options::default() };
+        let writer = lines.clone();
+        let dispatch = dispatch(&options, look, move || writer.clone()).unwrap();
+        tracing::dispatcher::with_default(&dispatch, write);
+        lines.text()
+    }
+
+    #[test]
+    fn a_json_line_has_its_fields_at_the_top() {
+        let text = logged("info", Look::Json, || info!(listener = "office", conn = 7, "closed"));
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["message"], "closed");
+        assert_eq!(line["listener"], "office");
+        assert_eq!(line["conn"], 7);
+        let timestamp = line["timestamp"].as_str().unwrap();
+        assert_eq!(timestamp.len(), "2026-11-21T03:24:42.220442Z".len(), "{timestamp}");
+        assert!(humantime::parse_rfc3339(timestamp).is_ok(), "{timestamp}");
+        assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn text_has_colour_only_when_asked() {
+        let write = || info!(listener = "office", "ready");
+        let plain = logged("info", Look::Text { colour: false }, write);
+        assert!(plain.contains("INFO") && plain.contains("ready") && plain.contains("listener=\"office\""));
+        assert!(!plain.contains('\u{1b}'), "{plain:?}");
+        assert!(logged("info", Look::Text { colour: true }, write).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn the_filter_goes_by_target() {
+        let write = || {
+            debug!(target: "gatehouse::sasl", "seen");
+            debug!(target: "gatehouse::relay", "not seen");
+            warn!(target: "hyper", "seen too");
+        };
+        let text = logged("warn,gatehouse::sasl=debug", Look::Json, write);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.contains("not seen"));
+    }
+
+    #[test]
+    fn the_format_follows_the_terminal_unless_it_is_named() {
+        assert_eq!(Look::new(Format::Auto, true, true), Look::Text { colour: true });
+        assert_eq!(Look::new(Format::Auto, false, true), Look::Json);
+        assert_eq!(Look::new(Format::Text, false, false), Look::Text { colour: false });
+        assert_eq!(Look::new(Format::Json, true, true), Look::Json);
+    }
+
+    #[test]
+    fn the_environment_wins_and_faults_name_what_was_given() {
+        let environment = |name: &str| match name {
+            LEVEL_VARIABLE => Some("debug".to_owned()),
+            FORMAT_VARIABLE => Some("json".to_owned()),
+            _ => None,
+        };
+        let options = Options::default().overridden(environment).unwrap();
+        assert_eq!(options, Options { level: "debug".into(), format: Format::Json });
+        let empty = Options::default().overridden(|_| Some(String::new())).unwrap();
+        assert_eq!(empty, Options::default());
+        let error = Options::default().overridden(|_| Some("xml".to_owned())).unwrap_err();
+        assert_eq!(error.to_string(), "`xml` is no log format: it is auto, text or json");
+        let filter = |level: &str| Options { level: level.into(), ..Options::default() }.filter();
+        for (level, fault) in [
+            ("debgu", "`debgu` is no log level"),
+            ("info,loud", "`loud` is no"),
+            ("", "`` is no"),
+            ("a=b", "`a=b` is no"),
+        ] {
+            let error = filter(level).unwrap_err();
+            assert!(error.to_string().starts_with(fault), "{error}");
+        }
+        for level in ["off", "INFO", "warn, gatehouse::sasl=debug"] {
+            assert!(filter(level).is_ok(), "{level}");
+        }
+    }
+
+    #[test]
+    fn a_peer_cannot_forge_a_line() {
+        for look in [Look::Json, Look::Text { colour: false }] {
+            for hostile in ["a\r\nINFO ready", "\u{1b}[31mred", "\u{202e}txt", "\u{9b}2J", "\u{2028}", "\0"] {
+                let text = logged("info", look, || info!(client_id = %Printable::from(hostile), "open"));
+                assert_eq!(text.lines().count(), 1, "{text:?}");
+                assert!(text.trim_end().chars().all(|c| c.is_ascii_graphic() || c == ' '), "{text:?}");
+            }
+        }
+    }
+}
