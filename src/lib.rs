@@ -10,4 +10,5 @@ pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod patch;
+pub mod registry;
 pub mod relay;
