@@ -188,6 +188,14 @@ impl Api {
         }
     }
 
+    /// Whether its responses may carry `NodeEndpoints` (KIP-951).
+    pub const fn carries_endpoints(&self) -> bool {
+        matches!(
+            self.response,
+            Response::Patch(Patch::Produce | Patch::Fetch | Patch::ShareFetch | Patch::ShareAcknowledge)
+        )
+    }
+
     /// Position in the table, for arrays of handles that stand beside it.
     pub fn index(&self) -> usize {
         usize::try_from(self.key).unwrap_or_default()

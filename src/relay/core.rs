@@ -69,6 +69,8 @@ pub enum Event {
     Request {
         /// The API, if the table knows it.
         api: Option<&'static Api>,
+        /// False for a Produce with acks=0.
+        expects_response: bool,
     },
     /// A response comes from the broker.
     Response {
@@ -249,7 +251,7 @@ impl Core {
             if !self.options.pass_unknown_apis {
                 return Err(Stop::Violation(Violation::UnknownApi { key, version }));
             }
-            self.event = Some(Event::Request { api: None });
+            self.event = Some(Event::Request { api: None, expects_response: true });
             return Ok(Verdict::Forward(Some(sent)));
         };
         if !(0..=api.newest).contains(&version) && api.request != Request::ApiVersions {
@@ -274,7 +276,7 @@ impl Core {
                 true
             }
         };
-        self.event = Some(Event::Request { api: Some(api) });
+        self.event = Some(Event::Request { api: Some(api), expects_response: has_response });
         Ok(Verdict::Forward(has_response.then_some(sent)))
     }
 

@@ -1,5 +1,426 @@
-//! Moves bytes between one client and one broker.
+//! Moves bytes between one client and one broker: the core plans, the shell carries out.
+//!
+//! ```text
+//! client ──► requests: Flow ──► broker
+//!                │  Core: what is in flight
+//! client ◄── responses: Flow ◄── broker
+//! ```
 
+mod closing;
 pub mod core;
+mod flow;
 pub mod in_flight;
+pub mod observer;
 pub mod violation;
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use self::core::{Core, Found, Plan};
+use self::flow::{Direction, Flow, READ_BYTES, Standing, Work};
+use self::in_flight::Stamp;
+use self::observer::Observer;
+use self::violation::Violation;
+use crate::limits::held::HeldBytes;
+
+/// How long requests that may be abandoned are waited for once a connection drains.
+const ABANDON_AFTER: Duration = Duration::from_secs(1);
+
+/// A request must make progress at 1 KiB/s, averaged over this time.
+const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
+const PROGRESS_BYTES: u64 = 30 * 1024;
+
+/// Turns between the two directions before other connections of the worker get theirs.
+const TURNS_MAX: usize = 16;
+
+/// Waiting that a connection allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// A connection on which nothing moves and nothing is owed is closed after this time.
+    pub idle_timeout: Duration,
+    /// A draining connection is closed after this time, whatever it still owes.
+    pub drain_timeout: Duration,
+}
+
+/// Why a relay ended.
+#[derive(Debug)]
+pub enum Cause {
+    /// The client closed.
+    ClientClosed,
+    /// The client's socket failed.
+    ClientFailed(std::io::Error),
+    /// The broker closed, in the middle of a frame or not.
+    BrokerClosed {
+        /// Whether a response had begun and not ended.
+        mid_frame: bool,
+    },
+    /// The broker's socket failed.
+    BrokerFailed(std::io::Error),
+    /// A peer broke the protocol.
+    Violated(Violation),
+    /// Nothing moved for `idle_timeout`.
+    Idle,
+    /// A request came slower than 1 KiB/s.
+    Slow,
+    /// The gateway drains.
+    Drained {
+        /// Whether the deadline passed before all was answered.
+        forced: bool,
+    },
+    /// The broker behind the connection has moved.
+    Moved {
+        /// Whether the deadline passed before all was answered.
+        forced: bool,
+    },
+}
+
+/// What a relay needs beside its two streams.
+#[derive(Debug)]
+pub struct Parts {
+    /// The core that has seen `first`.
+    pub core: Core,
+    /// What was read of the client already.
+    pub first: Vec<u8>,
+    /// The core's plan for it.
+    pub plan: Plan,
+    /// Waiting that is allowed.
+    pub options: Options,
+    /// The budget of held bytes.
+    pub held: Arc<HeldBytes>,
+    /// Counters of the connection.
+    pub observer: Observer,
+    /// Cancelled when the gateway or its listener drains.
+    pub drain: CancellationToken,
+    /// Cancelled when the broker is somewhere else from now on.
+    pub moved: CancellationToken,
+}
+
+/// Why no new request is read.
+#[derive(Debug)]
+struct Stop {
+    cause: Cause,
+    since: Instant,
+    patience: Duration,
+    /// How long what may be abandoned is waited for.
+    abandon_after: Duration,
+}
+
+/// Both directions of one connection.
+pub struct Relay<C, B> {
+    client: C,
+    broker: B,
+    core: Core,
+    requests: Flow,
+    responses: Flow,
+    options: Options,
+    held: Arc<HeldBytes>,
+    observer: Observer,
+    started: Instant,
+    active: Instant,
+    /// Since when a request is under way, and how many bytes had come then.
+    slow: Option<(Instant, u64)>,
+    received: u64,
+    blocked: [Option<Instant>; 2],
+    timer: Pin<Box<Sleep>>,
+    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    moved: Pin<Box<WaitForCancellationFutureOwned>>,
+    stop: Option<Stop>,
+}
+
+thread_local! {
+    /// The read buffer of the worker: borrowed while a connection is polled, never across a wait.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+impl<C, B> Relay<C, B>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    /// A relay between two streams.
+    pub fn new(client: C, broker: B, parts: Parts) -> Self {
+        let Parts { core, first, plan, options, held, observer, drain, moved } = parts;
+        let now = Instant::now();
+        observer.listener().client.received.inc_by(first.len() as u64);
+        Self {
+            client,
+            broker,
+            core,
+            requests: Flow::new(Direction::Requests, first, Some(plan), held.add(0)),
+            responses: Flow::new(Direction::Responses, Vec::new(), None, held.add(0)),
+            options,
+            held,
+            observer,
+            started: now,
+            active: now,
+            slow: None,
+            received: 0,
+            blocked: [None; 2],
+            timer: Box::pin(tokio::time::sleep_until(now + options.idle_timeout)),
+            drain: Box::pin(drain.cancelled_owned()),
+            moved: Box::pin(moved.cancelled_owned()),
+            stop: None,
+        }
+    }
+
+    /// Relays until one side ends, then closes both in order. `learn` is told what responses said about
+    /// the cluster. Not cancel safe: dropped, it closes both sides at once.
+    pub async fn run(mut self, mut learn: impl FnMut(&Found)) -> Cause {
+        let cause = poll_fn(|cx| self.poll(cx, &mut learn)).await;
+        self.close(&cause).await;
+        cause
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, learn: &mut impl FnMut(&Found)) -> Poll<Cause> {
+        let now = Instant::now();
+        let ended = SCRATCH.with_borrow_mut(|scratch| self.turns(cx, now, scratch));
+        for found in self.observer.take_found() {
+            learn(&found);
+        }
+        self.count(now);
+        if let Some(cause) = ended {
+            return Poll::Ready(cause);
+        }
+        if self.core.in_flight().is_empty() {
+            self.core.shrink();
+        }
+        self.watch_signals(cx, now);
+        self.poll_clocks(cx, now)
+    }
+
+    /// Lets both directions move until neither can.
+    fn turns(&mut self, cx: &mut Context<'_>, now: Instant, scratch: &mut [u8]) -> Option<Cause> {
+        let stamp = Stamp(u64::try_from((now - self.started).as_micros()).unwrap_or(u64::MAX));
+        let scarce = self.held.is_exhausted();
+        for _ in 0..TURNS_MAX {
+            let may_start = self.stop.is_none();
+            let standing = self.requests.poll(
+                cx,
+                &mut Work {
+                    reader: &mut self.client,
+                    writer: &mut self.broker,
+                    core: &mut self.core,
+                    now: stamp,
+                    scratch: &mut *scratch,
+                    may_start,
+                    scarce,
+                    observer: &mut self.observer,
+                },
+            );
+            let mut busy = matches!(standing, Standing::Busy);
+            if let Some(cause) = self.requests_stand(standing, now) {
+                return Some(cause);
+            }
+            if self.core.answer_is_next() {
+                self.responses.ask_again();
+            }
+            let standing = self.responses.poll(
+                cx,
+                &mut Work {
+                    reader: &mut self.broker,
+                    writer: &mut self.client,
+                    core: &mut self.core,
+                    now: stamp,
+                    scratch: &mut *scratch,
+                    may_start: true,
+                    scarce,
+                    observer: &mut self.observer,
+                },
+            );
+            busy |= matches!(standing, Standing::Busy);
+            if let Some(cause) = self.responses_stand(standing) {
+                return Some(cause);
+            }
+            if busy {
+                cx.waker().wake_by_ref();
+                return None;
+            }
+            if self.requests.is_waiting() && self.core.may_start() {
+                self.requests.ask_again();
+            } else {
+                return None;
+            }
+        }
+        cx.waker().wake_by_ref();
+        None
+    }
+
+    /// What the standing of the requests means for the connection.
+    fn requests_stand(&mut self, standing: Standing, now: Instant) -> Option<Cause> {
+        let (cause, patience) = match standing {
+            Standing::Pending | Standing::Busy => return None,
+            // What was asked before may still be answered, if the client reads on.
+            Standing::Ended => (Cause::ClientClosed, ABANDON_AFTER),
+            Standing::ReadFailed(error) => return Some(Cause::ClientFailed(error)),
+            Standing::WriteFailed(error) => return Some(Cause::BrokerFailed(error)),
+            // As a broker does: what came before is answered, then the connection ends.
+            Standing::Violated(violation) => (Cause::Violated(violation), self.options.drain_timeout),
+        };
+        if self.stop.as_ref().is_none_or(|stop| !matches!(stop.cause, Cause::ClientClosed)) {
+            self.stop = Some(Stop { cause, since: now, patience, abandon_after: patience });
+        }
+        None
+    }
+
+    /// What the standing of the responses means for the connection.
+    fn responses_stand(&mut self, standing: Standing) -> Option<Cause> {
+        match standing {
+            Standing::Pending | Standing::Busy => None,
+            Standing::Ended => match self.stop.take().map(|stop| stop.cause) {
+                Some(cause @ (Cause::ClientClosed | Cause::Violated(_))) => Some(cause),
+                Some(_) | None => Some(Cause::BrokerClosed { mid_frame: self.response_is_under_way() }),
+            },
+            Standing::ReadFailed(error) => Some(Cause::BrokerFailed(error)),
+            Standing::WriteFailed(error) => Some(Cause::ClientFailed(error)),
+            Standing::Violated(violation) => Some(Cause::Violated(violation)),
+        }
+    }
+
+    fn response_is_under_way(&self) -> bool {
+        self.responses.is_mid_frame() || self.core.is_streaming()
+    }
+
+    /// Flushes what was counted since the last wake-up.
+    fn count(&mut self, now: Instant) {
+        let listener = self.observer.listener();
+        let moved = [&mut self.requests, &mut self.responses]
+            .map(|flow| (std::mem::take(&mut flow.read_bytes), std::mem::take(&mut flow.written_bytes)));
+        let [(from_client, to_broker), (from_broker, to_client)] = moved;
+        if moved != [(0, 0), (0, 0)] {
+            self.active = now;
+            self.received += from_client;
+            let inside = now.elapsed();
+            if from_client > 0 {
+                listener.client.received.inc_by(from_client);
+                listener.client.added_latency.observe(inside);
+            }
+            if from_broker > 0 {
+                listener.broker.received.inc_by(from_broker);
+                listener.broker.added_latency.observe(inside);
+            }
+            listener.broker.sent.inc_by(to_broker);
+            listener.client.sent.inc_by(to_client);
+        }
+        let legs = [(&listener.client, &self.requests), (&listener.broker, &self.responses)];
+        for (since, (leg, flow)) in self.blocked.iter_mut().zip(legs) {
+            match (flow.is_blocked(), *since) {
+                (true, None) => *since = Some(now),
+                (false, Some(then)) => {
+                    leg.held_back(now - then);
+                    *since = None;
+                }
+                (true, Some(_)) | (false, None) => {}
+            }
+        }
+    }
+
+    /// Notes that the gateway drains or that the broker has moved.
+    fn watch_signals(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if self.stop.is_some() {
+            return;
+        }
+        let cause = if self.drain.as_mut().poll(cx).is_ready() {
+            Cause::Drained { forced: false }
+        } else if self.moved.as_mut().poll(cx).is_ready() {
+            Cause::Moved { forced: false }
+        } else {
+            return;
+        };
+        let patience = self.options.drain_timeout;
+        self.stop = Some(Stop { cause, since: now, patience, abandon_after: ABANDON_AFTER });
+    }
+
+    /// Ends what has waited long enough, and sleeps until the next thing that may.
+    fn poll_clocks(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Cause> {
+        loop {
+            let deadline = match self.stopped(now) {
+                Some(Poll::Ready(cause)) => return Poll::Ready(cause),
+                Some(Poll::Pending) | None => match self.deadline(now) {
+                    Ok(deadline) => deadline,
+                    Err(cause) => return Poll::Ready(cause),
+                },
+            };
+            // An earlier wake-up than needed is cheaper than moving the timer with every frame.
+            if deadline < self.timer.deadline() || self.timer.is_elapsed() {
+                self.timer.as_mut().reset(deadline);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if Instant::now() < deadline {
+                continue;
+            }
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+    }
+
+    /// Whether a connection that begins nothing new has done what it must.
+    fn stopped(&mut self, now: Instant) -> Option<Poll<Cause>> {
+        let stop = self.stop.as_ref()?;
+        let waited = now - stop.since;
+        let forced = waited >= stop.patience;
+        let between_frames = self.requests.at_boundary()
+            && !self.requests.is_blocked()
+            && !self.responses.is_blocked()
+            && !self.response_is_under_way();
+        let in_flight = self.core.in_flight();
+        let answered = in_flight.is_empty() || (waited >= stop.abandon_after && !in_flight.must_finish());
+        let finished = between_frames && answered;
+        if !(forced || finished) {
+            return Some(Poll::Pending);
+        }
+        let cause = match self.stop.take()?.cause {
+            Cause::Drained { .. } => Cause::Drained { forced: !finished },
+            Cause::Moved { .. } => Cause::Moved { forced: !finished },
+            cause => cause,
+        };
+        Some(Poll::Ready(cause))
+    }
+
+    /// The next moment at which something may have waited too long.
+    fn deadline(&mut self, now: Instant) -> Result<Instant, Cause> {
+        if let Some(stop) = &self.stop {
+            let abandon = stop.since + stop.abandon_after;
+            let patience = stop.since + stop.patience;
+            return Ok(if abandon > now { abandon.min(patience) } else { patience });
+        }
+        let owed = !self.core.in_flight().is_empty();
+        let blocked = self.requests.is_blocked() || self.responses.is_blocked();
+        if owed || blocked {
+            // Neither a pending response nor a slow reader is idleness.
+            self.active = now;
+        }
+        let idle = self.active + self.options.idle_timeout;
+        if idle <= now {
+            return Err(Cause::Idle);
+        }
+        Ok(idle.min(self.progress(now)?.unwrap_or(idle)))
+    }
+
+    /// A request that is under way must come at 1 KiB/s. The clock stops while the gateway does not read.
+    fn progress(&mut self, now: Instant) -> Result<Option<Instant>, Cause> {
+        let reading = !self.requests.is_blocked() && !self.requests.is_waiting();
+        if !(reading && self.requests.is_mid_frame()) {
+            self.slow = None;
+            return Ok(None);
+        }
+        let (since, bytes) = *self.slow.get_or_insert((now, self.received));
+        if now < since + PROGRESS_WINDOW {
+            return Ok(Some(since + PROGRESS_WINDOW));
+        }
+        if self.received - bytes < PROGRESS_BYTES {
+            return Err(Cause::Slow);
+        }
+        self.slow = Some((now, self.received));
+        Ok(Some(now + PROGRESS_WINDOW))
+    }
+}
