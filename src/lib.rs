@@ -12,3 +12,5 @@ pub mod net;
 pub mod patch;
 pub mod registry;
 pub mod relay;
+pub mod sasl;
+pub mod topology;

@@ -13,6 +13,7 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use crate::metrics::cluster::Dial;
 use crate::net::HostPort;
 use policy::{AllowList, Policy, Refused};
 
@@ -110,19 +111,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// The value of the metric label `result`.
-    pub fn result(&self) -> &'static str {
+    /// What the metrics count the dial as.
+    pub fn dial(&self) -> Dial {
         match self {
-            Self::Resolve { .. } | Self::NoAddress { .. } => "unresolved",
-            Self::Refused { .. } => "refused",
-            Self::Connect { .. } => "failed",
-            Self::ResolveTimeout { .. } | Self::Timeout { .. } => "timeout",
+            Self::Refused { .. } => Dial::Forbidden,
+            Self::Resolve { .. } | Self::NoAddress { .. } | Self::Connect { .. } => Dial::Failed,
+            Self::ResolveTimeout { .. } | Self::Timeout { .. } => Dial::Timeout,
         }
     }
 }
-
-/// Every value of [`Error::result`], and `ok`.
-pub const RESULTS: [&str; 5] = ["ok", "unresolved", "refused", "failed", "timeout"];
 
 /// A connection to a broker, with `TCP_NODELAY` and keepalive set.
 #[derive(Debug)]

@@ -1,0 +1,160 @@
+//! Which addresses were reached, which were not, why and since when. No IO.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::net::HostPort;
+
+/// For how long an address that failed is passed over while there are others.
+const HOPELESS: Duration = Duration::from_secs(5);
+
+/// The least time between two log lines about the same address that keeps failing.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// Whether a broker can be reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody tried.
+    #[default]
+    Untried,
+    /// The last dial succeeded.
+    Up {
+        /// The first success after the last failure.
+        since: SystemTime,
+    },
+    /// The last dial failed.
+    Down {
+        /// The first failure after the last success.
+        since: SystemTime,
+        /// Why the last one failed.
+        error: String,
+        /// Failures since then.
+        failures: u64,
+    },
+}
+
+/// What to say about a failure, if it is time to say something.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Report {
+    pub(super) since: SystemTime,
+    pub(super) failures: u64,
+}
+
+/// The reach of every address of a cluster.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    addresses: BTreeMap<HostPort, Record>,
+}
+
+#[derive(Debug)]
+struct Record {
+    reach: Reach,
+    tried: Instant,
+    reported: Option<Instant>,
+}
+
+impl Health {
+    /// Whether an address is worth a dial while there are others.
+    pub(super) fn is_hopeful(&self, address: &HostPort) -> bool {
+        self.is_hopeful_at(address, Instant::now())
+    }
+
+    fn is_hopeful_at(&self, address: &HostPort, now: Instant) -> bool {
+        self.addresses.get(address).is_none_or(|record| match record.reach {
+            Reach::Untried | Reach::Up { .. } => true,
+            Reach::Down { .. } => now.saturating_duration_since(record.tried) >= HOPELESS,
+        })
+    }
+
+    pub(super) fn reach(&self, address: &HostPort) -> Reach {
+        self.addresses.get(address).map(|record| record.reach.clone()).unwrap_or_default()
+    }
+
+    /// Notes a success; returns since when it had failed.
+    pub(super) fn reached(&mut self, address: &HostPort, now: Instant) -> Option<SystemTime> {
+        let record = self.record(address, now);
+        record.tried = now;
+        record.reported = None;
+        let before = match record.reach {
+            Reach::Up { .. } => return None,
+            Reach::Untried => None,
+            Reach::Down { since, .. } => Some(since),
+        };
+        record.reach = Reach::Up { since: SystemTime::now() };
+        before
+    }
+
+    /// Notes a failure; returns what to log, if the last time is long enough ago.
+    pub(super) fn failed(&mut self, address: &HostPort, error: String, now: Instant) -> Option<Report> {
+        let record = self.record(address, now);
+        let (since, failures) = match record.reach {
+            Reach::Down { since, failures, .. } => (since, failures + 1),
+            Reach::Untried | Reach::Up { .. } => (SystemTime::now(), 1),
+        };
+        record.reach = Reach::Down { since, error, failures };
+        record.tried = now;
+        if record.reported.is_some_and(|at| now.saturating_duration_since(at) < REPORT_EVERY) {
+            return None;
+        }
+        record.reported = Some(now);
+        Some(Report { since, failures })
+    }
+
+    /// Forgets every address but these.
+    pub(super) fn keep<'a>(&mut self, addresses: impl Iterator<Item = &'a HostPort>) {
+        let addresses: BTreeSet<_> = addresses.collect();
+        self.addresses.retain(|address, _| addresses.contains(address));
+    }
+
+    fn record(&mut self, address: &HostPort, now: Instant) -> &mut Record {
+        self.addresses.entry(address.clone()).or_insert(Record {
+            reach: Reach::Untried,
+            tried: now,
+            reported: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_has_one_beginning_and_few_log_lines() {
+        let (mut health, begin) = (Health::default(), Instant::now());
+        let address: HostPort = "kafka-0:9092".parse().unwrap();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert_eq!(health.reach(&address), Reach::Untried);
+        let first = health.failed(&address, "refused".into(), at(0)).unwrap();
+        assert_eq!(first.failures, 1);
+        assert_eq!(health.failed(&address, "refused".into(), at(9)), None);
+        let second = health.failed(&address, "timed out".into(), at(10)).unwrap();
+        assert_eq!(second, Report { since: first.since, failures: 3 });
+        let expected = Reach::Down { since: first.since, error: "timed out".into(), failures: 3 };
+        assert_eq!(health.reach(&address), expected);
+        assert_eq!(health.reached(&address, at(11)), Some(first.since));
+        assert_eq!(health.reached(&address, at(12)), None);
+        assert!(health.failed(&address, "refused".into(), at(13)).is_some(), "a new outage is told at once");
+    }
+
+    #[test]
+    fn an_address_that_failed_is_passed_over_for_a_while() {
+        let (mut health, begin) = (Health::default(), Instant::now());
+        let address: HostPort = "kafka-0:9092".parse().unwrap();
+        assert!(health.is_hopeful(&address));
+        health.failed(&address, "refused".into(), begin);
+        assert!(!health.is_hopeful_at(&address, begin + HOPELESS - Duration::from_millis(1)));
+        assert!(health.is_hopeful_at(&address, begin + HOPELESS));
+    }
+
+    #[test]
+    fn addresses_of_lost_nodes_are_forgotten() {
+        let mut health = Health::default();
+        let (old, new): (HostPort, HostPort) = ("a:1".parse().unwrap(), "b:1".parse().unwrap());
+        for address in [&old, &new] {
+            health.failed(address, "refused".into(), Instant::now());
+        }
+        health.keep([&new].into_iter());
+        assert_eq!((health.reach(&old), health.addresses.len()), (Reach::Untried, 1));
+    }
+}

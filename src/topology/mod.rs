@@ -1,0 +1,320 @@
+//! Which brokers a cluster has and where they are: from the gateway's own requests, from a static map,
+//! or from what passing responses teach.
+
+pub mod health;
+pub mod table;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::Broker;
+use crate::connect::{self, Connected, Dialer};
+use crate::drain;
+use crate::kafka::NodeId;
+use crate::metrics::cluster::{Cluster, Dial};
+use crate::net::HostPort;
+use crate::sasl;
+use health::{Health, Reach, Report};
+use table::{Change, Named, Table};
+
+/// How long a client of an unknown node waits for the cluster's answer.
+const FIND_WAIT: Duration = Duration::from_secs(5);
+
+/// How a cluster's brokers become known.
+#[derive(Clone, Debug)]
+pub enum Discovery {
+    /// By Metadata requests of the gateway's own, logged in where there is a credential.
+    Own(Option<sasl::Credential>),
+    /// From the configuration; nothing else adds or moves a node.
+    Static(BTreeMap<NodeId, HostPort>),
+    /// From passing responses alone.
+    LearnOnly,
+}
+
+/// What to know of one cluster.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to ask first, in this order. May be empty with [`Discovery::Static`].
+    pub bootstrap: Vec<HostPort>,
+    /// How often to ask.
+    pub refresh: Duration,
+    /// How the brokers become known.
+    pub discovery: Discovery,
+    /// The client id of the gateway's own requests.
+    pub client_id: String,
+}
+
+/// Where to dial for a node, or for any broker.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The node; `None` for a bootstrap broker.
+    pub node: Option<NodeId>,
+    /// Its address.
+    pub address: HostPort,
+    /// Cancelled when the node is no longer at this address: the connection should drain.
+    pub moved: CancellationToken,
+}
+
+/// The brokers of one cluster. It lives as long as the process, and needs no restart when they change.
+#[derive(Debug)]
+pub struct Topology {
+    name: Box<str>,
+    options: Options,
+    dialer: Dialer,
+    metrics: Arc<Cluster>,
+    table: ArcSwap<Table>,
+    /// Held while a table is replaced; readers never wait for it.
+    replacing: Mutex<()>,
+    health: Mutex<Health>,
+    rotation: AtomicUsize,
+    wanted: Notify,
+    rounds: watch::Sender<u64>,
+    ready: AtomicBool,
+    refreshes: Mutex<Refreshes>,
+}
+
+/// How the gateway's own requests went.
+#[derive(Clone, Debug, Default)]
+pub struct Refreshes {
+    /// When the cluster last answered.
+    pub answered: Option<SystemTime>,
+    /// Since when it does not answer, and the reason of the last failure.
+    pub failing: Option<(SystemTime, String)>,
+}
+
+/// What is known of a cluster at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The cluster.
+    pub name: String,
+    /// Whether it answered once since start.
+    pub ready: bool,
+    /// How the gateway's own requests went.
+    pub refreshes: Refreshes,
+    /// The bootstrap addresses.
+    pub bootstrap: Vec<(HostPort, Reach)>,
+    /// The nodes, by id.
+    pub brokers: Vec<(NodeId, HostPort, Reach)>,
+}
+
+impl Topology {
+    /// Starts to follow a cluster. What it has to do runs on the tokio runtime it is called from, until
+    /// `shutdown` drains.
+    pub fn start(
+        name: &str,
+        options: Options,
+        dialer: Dialer,
+        metrics: Arc<Cluster>,
+        shutdown: drain::Signal,
+    ) -> Arc<Self> {
+        let mut table = Table::default();
+        if let Discovery::Static(nodes) = &options.discovery {
+            let node =
+                |(node, address): (&NodeId, &HostPort)| Broker { node: *node, address: address.clone() };
+            table = table.answered(&nodes.iter().map(node).collect::<Vec<_>>()).0;
+        }
+        metrics.set_nodes(table.nodes.keys().map(|node| node.0));
+        let topology = Arc::new(Self {
+            name: name.into(),
+            options,
+            dialer,
+            metrics,
+            table: ArcSwap::from_pointee(table),
+            replacing: Mutex::default(),
+            health: Mutex::default(),
+            rotation: AtomicUsize::new(0),
+            wanted: Notify::new(),
+            rounds: watch::Sender::new(0),
+            ready: AtomicBool::new(false),
+            refreshes: Mutex::default(),
+        });
+        let _ = shutdown;
+        topology
+    }
+
+    /// Where a node is. In a learn-only cluster an unknown node is served by a bootstrap broker, until a
+    /// response that passes there tells where it is.
+    pub fn broker(&self, node: NodeId) -> Option<Target> {
+        match self.table.load().nodes.get(&node) {
+            Some(entry) => {
+                Some(Target { node: Some(node), address: entry.address.clone(), moved: entry.moved.clone() })
+            }
+            None => match self.options.discovery {
+                Discovery::LearnOnly => self.bootstrap(),
+                Discovery::Own(_) | Discovery::Static(_) => None,
+            },
+        }
+    }
+
+    /// A broker to ask when any will do: the bootstrap addresses in turn, and known brokers where no
+    /// bootstrap address was reached of late.
+    ///
+    /// `None` only where the configuration has neither bootstrap nor static addresses.
+    pub fn bootstrap(&self) -> Option<Target> {
+        let table = self.table.load();
+        let turn = self.rotation.fetch_add(1, Ordering::Relaxed);
+        let health = self.health();
+        let bootstrap = self.options.bootstrap.iter().map(|address| (None, address));
+        let known = table.nodes.iter().map(|(node, entry)| (Some(*node), &entry.address));
+        let pick = |candidates: Vec<(Option<NodeId>, &HostPort)>| {
+            let (node, address) = *candidates.get(turn.checked_rem(candidates.len())?)?;
+            let moved = node.and_then(|node| Some(table.nodes.get(&node)?.moved.clone()));
+            Some(Target { node, address: address.clone(), moved: moved.unwrap_or_default() })
+        };
+        let hopeful = |(_, address): &(_, &HostPort)| health.is_hopeful(address);
+        pick(bootstrap.clone().filter(hopeful).collect())
+            .or_else(|| pick(known.clone().filter(hopeful).collect()))
+            .or_else(|| pick(bootstrap.collect()))
+            .or_else(|| pick(known.collect()))
+    }
+
+    /// As [`broker`](Self::broker), but asks the cluster once about a node that is not known. Cancel
+    /// safe.
+    pub async fn find(&self, node: NodeId) -> Option<Target> {
+        let known = self.broker(node);
+        if known.is_some() || !matches!(self.options.discovery, Discovery::Own(_)) {
+            return known;
+        }
+        let mut rounds = self.rounds.subscribe();
+        self.wanted.notify_one();
+        let _ = tokio::time::timeout(FIND_WAIT, rounds.changed()).await;
+        self.broker(node)
+    }
+
+    /// Dials a target and remembers how that went: for the metrics, for the log, for the next choice,
+    /// and for a refresh at once where it failed. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Dialer::dial`].
+    pub async fn dial(&self, target: &Target) -> Result<Connected, connect::Error> {
+        let begin = Instant::now();
+        let result = self.dialer.dial(&target.address).await;
+        match &result {
+            Ok(_) => {
+                self.metrics.connect_duration.observe(begin.elapsed());
+                self.reached(target);
+            }
+            Err(error) => self.failed(target, error),
+        }
+        result
+    }
+
+    /// Takes note of the brokers that a passing response lists. Never waits for the network; what is
+    /// known already costs one look-up for each broker.
+    pub fn learn(&self, brokers: &[Broker]) {
+        let newest = match self.options.discovery {
+            Discovery::Own(_) => false,
+            Discovery::LearnOnly => true,
+            Discovery::Static(_) => return,
+        };
+        let difference = self.table.load().compare(brokers);
+        if difference.differs && !newest {
+            self.wanted.notify_one();
+        }
+        if difference.unknown || (difference.differs && newest) {
+            self.replace(|table| table.taught(brokers, newest));
+        }
+    }
+
+    /// Whether the cluster answered once since start; where the gateway asks nothing itself, whether one
+    /// of its brokers was reached once.
+    pub fn ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    /// What is known now.
+    pub fn snapshot(&self) -> Snapshot {
+        let table = self.table.load();
+        let health = self.health();
+        Snapshot {
+            name: self.name.to_string(),
+            ready: self.ready(),
+            refreshes: self.refreshes.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            bootstrap: self.options.bootstrap.iter().map(|a| (a.clone(), health.reach(a))).collect(),
+            brokers: table
+                .nodes
+                .iter()
+                .map(|(node, entry)| (*node, entry.address.clone(), health.reach(&entry.address)))
+                .collect(),
+        }
+    }
+
+    fn replace(&self, next: impl FnOnce(&Table) -> (Table, Change)) {
+        let replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (table, change) = next(&self.table.load());
+        if change.is_empty() {
+            return;
+        }
+        self.metrics.set_nodes(table.nodes.keys().map(|node| node.0));
+        let addresses = table.nodes.values().map(|entry| &entry.address);
+        self.health().keep(addresses.chain(&self.options.bootstrap));
+        let brokers = table.nodes.len();
+        self.table.store(Arc::new(table));
+        drop(replacing);
+        change.outdated.iter().for_each(CancellationToken::cancel);
+        tracing::info!(
+            cluster = %self.name,
+            brokers,
+            added = %Named(&change.added),
+            moved = %Named(&change.moved),
+            lost = %Named(&change.lost),
+            "the brokers of the cluster changed",
+        );
+    }
+
+    fn reached(&self, target: &Target) {
+        self.metrics.node(target.node.map(|node| node.0)).dialled(Dial::Ok);
+        let failed_since = self.health().reached(&target.address, Instant::now());
+        if let Some(since) = failed_since {
+            let down = since.elapsed().unwrap_or_default().as_secs();
+            let node = target.node.map(|node| node.0);
+            tracing::info!(
+                cluster = %self.name, node, broker = %target.address, down_seconds = down,
+                "the broker is reached again",
+            );
+        }
+        if !matches!(self.options.discovery, Discovery::Own(_)) {
+            self.ready.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn failed(&self, target: &Target, error: &connect::Error) {
+        self.metrics.node(target.node.map(|node| node.0)).dialled(error.dial());
+        self.unreachable(target, &chain(error));
+        self.wanted.notify_one();
+    }
+
+    fn unreachable(&self, target: &Target, error: &str) {
+        let report = self.health().failed(&target.address, error.to_owned(), Instant::now());
+        if let Some(Report { since, failures }) = report {
+            let node = target.node.map(|node| node.0);
+            tracing::warn!(
+                cluster = %self.name, node, broker = %target.address, error, failures,
+                since = %humantime::format_rfc3339_seconds(since),
+                "the broker cannot be reached",
+            );
+        }
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error and its causes, as one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
