@@ -64,6 +64,11 @@ impl Signal {
         self.drain.cancelled().await;
     }
 
+    /// Cancelled by [`drain`](Self::drain) or [`stop`](Self::stop), for those who poll by hand.
+    pub fn drain_token(&self) -> CancellationToken {
+        self.drain.clone()
+    }
+
     /// Waits for [`stop`](Self::stop). Cancel safe.
     pub async fn stopped(&self) {
         self.stop.cancelled().await;

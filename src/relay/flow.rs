@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::core::{Core, Plan};
 use super::in_flight::Stamp;
-use super::observer::Observer;
+use super::observer::{Moved, Observer};
 use super::violation::Violation;
 use crate::limits::held::Held;
 
@@ -82,8 +82,7 @@ pub(super) struct Flow {
     violation: Option<Violation>,
     held: Held,
     /// Bytes read and written since they were last taken for the counters.
-    pub(super) read_bytes: u64,
-    pub(super) written_bytes: u64,
+    moved: Moved,
 }
 
 impl Flow {
@@ -101,8 +100,7 @@ impl Flow {
             ended: false,
             violation: None,
             held,
-            read_bytes: 0,
-            written_bytes: 0,
+            moved: Moved::default(),
         };
         match plan {
             Some(Plan::Pass(bytes)) => flow.pass = bytes,
@@ -131,6 +129,11 @@ impl Flow {
     /// Whether the core wants the other direction to move first.
     pub(super) fn is_waiting(&self) -> bool {
         self.waiting
+    }
+
+    /// Takes how much was read and written since the last call.
+    pub(super) fn take_moved(&mut self) -> Moved {
+        std::mem::take(&mut self.moved)
     }
 
     /// Takes what was read and not walked.
@@ -228,7 +231,7 @@ impl Flow {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Ok(())) => {
-                self.read_bytes += read as u64;
+                self.moved.read += read as u64;
                 let mut input = std::mem::take(&mut self.input);
                 let walked = if in_scratch {
                     if let Some(front) = scratch.get_mut(..kept) {
@@ -326,7 +329,7 @@ impl Flow {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0)) => return Err(std::io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(written)) => {
-                    self.written_bytes += written as u64;
+                    self.moved.written += written as u64;
                     bytes = bytes.get(written..).unwrap_or_default();
                 }
                 Poll::Ready(Err(error)) => return Err(error),
@@ -346,7 +349,7 @@ impl Flow {
                 0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
                 written => {
                     self.taken += written;
-                    self.written_bytes += written as u64;
+                    self.moved.written += written as u64;
                 }
             }
         }

@@ -27,7 +27,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use self::core::{Core, Found, Plan};
 use self::flow::{Direction, Flow, READ_BYTES, Standing, Work};
 use self::in_flight::Stamp;
-use self::observer::Observer;
+use self::observer::{Moved, Observer};
 use self::violation::Violation;
 use crate::limits::held::HeldBytes;
 
@@ -149,7 +149,8 @@ where
     pub fn new(client: C, broker: B, parts: Parts) -> Self {
         let Parts { core, first, plan, options, held, observer, drain, moved } = parts;
         let now = Instant::now();
-        observer.listener().client.received.inc_by(first.len() as u64);
+        let read = Moved { read: first.len() as u64, written: 0 };
+        observer.moved(read, Moved::default(), Duration::ZERO);
         Self {
             client,
             broker,
@@ -290,25 +291,13 @@ where
 
     /// Flushes what was counted since the last wake-up.
     fn count(&mut self, now: Instant) {
-        let listener = self.observer.listener();
-        let moved = [&mut self.requests, &mut self.responses]
-            .map(|flow| (std::mem::take(&mut flow.read_bytes), std::mem::take(&mut flow.written_bytes)));
-        let [(from_client, to_broker), (from_broker, to_client)] = moved;
-        if moved != [(0, 0), (0, 0)] {
+        let (requests, responses) = (self.requests.take_moved(), self.responses.take_moved());
+        if (requests, responses) != Default::default() {
             self.active = now;
-            self.received += from_client;
-            let inside = now.elapsed();
-            if from_client > 0 {
-                listener.client.received.inc_by(from_client);
-                listener.client.added_latency.observe(inside);
-            }
-            if from_broker > 0 {
-                listener.broker.received.inc_by(from_broker);
-                listener.broker.added_latency.observe(inside);
-            }
-            listener.broker.sent.inc_by(to_broker);
-            listener.client.sent.inc_by(to_client);
+            self.received += requests.read;
+            self.observer.moved(requests, responses, now.elapsed());
         }
+        let listener = self.observer.listener();
         let legs = [(&listener.client, &self.requests), (&listener.broker, &self.responses)];
         for (since, (leg, flow)) in self.blocked.iter_mut().zip(legs) {
             match (flow.is_blocked(), *since) {

@@ -7,6 +7,14 @@ use super::core::{Core, Event, Found};
 use super::in_flight::Stamp;
 use crate::metrics;
 use crate::metrics::cluster::Endpoints;
+use crate::registry::Connection;
+
+/// Bytes of one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Moved {
+    pub(super) read: u64,
+    pub(super) written: u64,
+}
 
 /// The handles of one connection. They are resolved before it starts: nothing is looked up per frame.
 #[derive(Debug)]
@@ -14,15 +22,21 @@ pub struct Observer {
     listener: Arc<metrics::listener::Listener>,
     cluster: Arc<metrics::cluster::Cluster>,
     in_flight: metrics::cluster::InFlight,
+    connection: Arc<Connection>,
     unknown_api: usize,
     found: Vec<Found>,
 }
 
 impl Observer {
     /// The observer of a new connection.
-    pub fn new(listener: Arc<metrics::listener::Listener>, cluster: Arc<metrics::cluster::Cluster>) -> Self {
+    pub fn new(
+        listener: Arc<metrics::listener::Listener>,
+        cluster: Arc<metrics::cluster::Cluster>,
+        connection: Arc<Connection>,
+    ) -> Self {
         let in_flight = cluster.in_flight();
-        Self { listener, cluster, in_flight, unknown_api: crate::kafka::api::APIS.len(), found: Vec::new() }
+        let unknown_api = crate::kafka::api::APIS.len();
+        Self { listener, cluster, in_flight, connection, unknown_api, found: Vec::new() }
     }
 
     /// Takes what the last plan of the core meant.
@@ -34,12 +48,16 @@ impl Observer {
         match event {
             Event::Request { api, expects_response } => {
                 self.cluster.requested(api.map_or(self.unknown_api, |api| api.index()));
+                self.connection.requested(api.map_or(-1, |api| api.key));
                 if expects_response {
                     self.in_flight.sent();
+                } else {
+                    self.connection.answered();
                 }
             }
             Event::Response { api, since, rewritten } => {
                 self.in_flight.answered();
+                self.connection.answered();
                 let index = api.map_or(self.unknown_api, |api| api.index());
                 let took = Duration::from_micros(now.0.saturating_sub(since.0));
                 if api.is_some_and(|api| api.long_poll) {
@@ -64,6 +82,20 @@ impl Observer {
     /// What responses said about the cluster since the last call.
     pub(super) fn take_found(&mut self) -> Vec<Found> {
         std::mem::take(&mut self.found)
+    }
+
+    /// Counts bytes that were read and written since the last call, and the time that was spent on them.
+    pub(super) fn moved(&self, requests: Moved, responses: Moved, inside: Duration) {
+        for (leg, read) in [(&self.listener.client, requests.read), (&self.listener.broker, responses.read)] {
+            if read > 0 {
+                leg.received.inc_by(read);
+                leg.added_latency.observe(inside);
+            }
+        }
+        self.listener.broker.sent.inc_by(requests.written);
+        self.listener.client.sent.inc_by(responses.written);
+        self.connection.add_from_client(requests.read);
+        self.connection.add_to_client(responses.written);
     }
 
     pub(super) fn listener(&self) -> &metrics::listener::Listener {

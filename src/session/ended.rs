@@ -1,0 +1,251 @@
+//! How connections end: a closed list of side × stage × reason, the same words in log, metric and docs.
+
+use crate::connect;
+use crate::metrics::cluster::Dial;
+use crate::metrics::listener::Side as MetricSide;
+use crate::relay::Cause;
+use crate::relay::violation::{Side as Violator, Violation};
+
+/// Whose doing the end was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client.
+    Client,
+    /// The broker.
+    Broker,
+    /// The gateway itself, as it was asked to or as its limits say.
+    Gateway,
+}
+
+impl Side {
+    /// The word in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Broker => "broker",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// How far the connection had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Accepted, waiting for the first request.
+    FirstRequest,
+    /// Reaching its broker.
+    Dial,
+    /// Relaying.
+    Relay,
+}
+
+impl Stage {
+    /// The word in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstRequest => "first_request",
+            Self::Dial => "dial",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+/// How much an end matters to the person who reads the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// Connections come and go: `debug`.
+    Usual,
+    /// A peer or a broker did what an operator may want to know of: `warn`.
+    Notable,
+}
+
+/// The end of a connection.
+#[derive(Debug)]
+pub struct Ended {
+    /// Whose doing it was.
+    pub side: Side,
+    /// How far the connection had come.
+    pub stage: Stage,
+    /// Why, one word of the closed list.
+    pub reason: &'static str,
+    /// How much it matters.
+    pub weight: Weight,
+    /// The chain of errors, for the log line.
+    pub detail: Option<String>,
+}
+
+/// Every end that can be, for series that exist from the start.
+pub const ALL: &[(&str, &str, &str)] = &[
+    ("client", "first_request", "closed"),
+    ("client", "first_request", "failed"),
+    ("client", "first_request", "timeout"),
+    ("client", "first_request", "foreign_protocol"),
+    ("client", "first_request", "request_too_long"),
+    ("client", "first_request", "request_length"),
+    ("client", "first_request", "request_malformed"),
+    ("client", "first_request", "unknown_api"),
+    ("client", "first_request", "refused_api"),
+    ("client", "first_request", "unknown_version"),
+    ("client", "first_request", "handshake_v0"),
+    ("broker", "dial", "unknown_node"),
+    ("broker", "dial", "failed"),
+    ("broker", "dial", "timeout"),
+    ("gateway", "dial", "forbidden"),
+    ("gateway", "dial", "drained"),
+    ("gateway", "first_request", "drained"),
+    ("client", "relay", "closed"),
+    ("client", "relay", "failed"),
+    ("client", "relay", "slow"),
+    ("client", "relay", "foreign_protocol"),
+    ("client", "relay", "request_too_long"),
+    ("client", "relay", "request_length"),
+    ("client", "relay", "request_malformed"),
+    ("client", "relay", "unknown_api"),
+    ("client", "relay", "refused_api"),
+    ("client", "relay", "unknown_version"),
+    ("client", "relay", "handshake_v0"),
+    ("broker", "relay", "closed"),
+    ("broker", "relay", "truncated"),
+    ("broker", "relay", "failed"),
+    ("broker", "relay", "response_length"),
+    ("broker", "relay", "unexpected_response"),
+    ("broker", "relay", "correlation_id"),
+    ("broker", "relay", "response_malformed"),
+    ("broker", "relay", "moved"),
+    ("gateway", "relay", "idle"),
+    ("gateway", "relay", "drained"),
+    ("gateway", "relay", "drain_forced"),
+];
+
+impl Ended {
+    /// An end without an error behind it.
+    pub fn usual(side: Side, stage: Stage, reason: &'static str) -> Self {
+        Self { side, stage, reason, weight: Weight::Usual, detail: None }
+    }
+
+    /// An end that an operator may want to know of.
+    pub fn notable(side: Side, stage: Stage, reason: &'static str, detail: String) -> Self {
+        Self { side, stage, reason, weight: Weight::Notable, detail: Some(detail) }
+    }
+
+    /// A broken rule.
+    pub fn violated(stage: Stage, violation: &Violation) -> Self {
+        let side = match violation.side() {
+            Violator::Client => Side::Client,
+            Violator::Broker => Side::Broker,
+        };
+        Self::notable(side, stage, violation.reason(), violation.to_string())
+    }
+
+    /// A dial that failed. What the policy forbids is the gateway's doing, all else the broker's.
+    pub fn not_dialled(error: &connect::Error) -> Self {
+        let dial = error.dial();
+        let side = if dial == Dial::Forbidden { Side::Gateway } else { Side::Broker };
+        Self::notable(side, Stage::Dial, dial.as_str(), chain(error))
+    }
+
+    /// The side whose protocol error it was, for the metric.
+    pub fn protocol_error(&self) -> Option<MetricSide> {
+        match (self.side, self.reason) {
+            (_, "closed" | "failed" | "timeout" | "slow" | "moved" | "truncated") => None,
+            (Side::Client, _) => Some(MetricSide::Client),
+            (Side::Broker, _) if self.stage == Stage::Relay => Some(MetricSide::Broker),
+            (Side::Broker | Side::Gateway, _) => None,
+        }
+    }
+}
+
+impl From<Cause> for Ended {
+    fn from(cause: Cause) -> Self {
+        let relay = |side, reason| Self::usual(side, Stage::Relay, reason);
+        match cause {
+            Cause::ClientClosed => relay(Side::Client, "closed"),
+            Cause::ClientFailed(error) => {
+                Self { detail: Some(error.to_string()), ..relay(Side::Client, "failed") }
+            }
+            Cause::BrokerClosed { mid_frame: false } => relay(Side::Broker, "closed"),
+            Cause::BrokerClosed { mid_frame: true } => Self::notable(
+                Side::Broker,
+                Stage::Relay,
+                "truncated",
+                "the broker closed in the middle of a response".to_owned(),
+            ),
+            Cause::BrokerFailed(error) => {
+                Self::notable(Side::Broker, Stage::Relay, "failed", error.to_string())
+            }
+            Cause::Violated(violation) => Self::violated(Stage::Relay, &violation),
+            Cause::Idle => relay(Side::Gateway, "idle"),
+            Cause::Slow => Self::notable(
+                Side::Client,
+                Stage::Relay,
+                "slow",
+                "a request came slower than 1 KiB/s for 30 s".to_owned(),
+            ),
+            Cause::Drained { forced: false } => relay(Side::Gateway, "drained"),
+            Cause::Drained { forced: true } | Cause::Moved { forced: true } => Self::notable(
+                Side::Gateway,
+                Stage::Relay,
+                "drain_forced",
+                "requests were still in flight when drain_timeout passed".to_owned(),
+            ),
+            Cause::Moved { forced: false } => relay(Side::Broker, "moved"),
+        }
+    }
+}
+
+/// An error and all that caused it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_is_in_the_list() {
+        let violations = [
+            Violation::ForeignProtocol { name: "" },
+            Violation::RequestTooLong { bytes: 0, limit: 0 },
+            Violation::RequestLength { length: 0 },
+            Violation::Request { what: "" },
+            Violation::UnknownApi { key: 0, version: 0 },
+            Violation::RefusedApi { api: "" },
+            Violation::Version { api: "", version: 0, newest: 0 },
+            Violation::HandshakeV0,
+            Violation::ResponseLength { length: 0 },
+            Violation::UnexpectedResponse,
+            Violation::CorrelationId { expected: 0, found: 0 },
+            Violation::Response { api: "", error: crate::patch::Error::TooLarge },
+        ];
+        let io = || std::io::Error::other("x");
+        let causes = [
+            Cause::ClientClosed,
+            Cause::ClientFailed(io()),
+            Cause::BrokerClosed { mid_frame: false },
+            Cause::BrokerClosed { mid_frame: true },
+            Cause::BrokerFailed(io()),
+            Cause::Idle,
+            Cause::Slow,
+            Cause::Drained { forced: false },
+            Cause::Drained { forced: true },
+            Cause::Moved { forced: false },
+            Cause::Moved { forced: true },
+        ];
+        let first = violations.iter().filter(|v| v.side() == Violator::Client);
+        let mut ends: Vec<Ended> = first.map(|v| Ended::violated(Stage::FirstRequest, v)).collect();
+        ends.extend(violations.iter().map(|v| Ended::violated(Stage::Relay, v)));
+        ends.extend(causes.into_iter().map(Ended::from));
+        for end in ends {
+            let words = (end.side.as_str(), end.stage.as_str(), end.reason);
+            assert!(ALL.contains(&words), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The story of one connection, from the first byte to the last.
+
+pub mod ended;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use self::ended::{Ended, Side, Stage, Weight};
+use crate::drain::Signal;
+use crate::kafka::{LENGTH_BYTES, NodeId, header};
+use crate::limits::held::HeldBytes;
+use crate::logging::fold::Fold;
+use crate::metrics;
+use crate::registry::{Connection, Registry};
+use crate::relay::core::{Core, Found, Plan};
+use crate::relay::observer::Observer;
+use crate::relay::{self, Parts, Relay};
+use crate::topology::{Target, Topology};
+
+/// How much is read at once while the first request comes.
+const FIRST_READ_BYTES: usize = 4 * 1024;
+
+/// How long a client whose broker cannot be reached is kept before it is closed: clients that are let
+/// go at once come back at once.
+const DIAL_FAILED_MS: std::ops::Range<u64> = 100..500;
+
+/// How long an orderly close waits for the client to close too.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Which port the client came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The bootstrap port: any broker will do.
+    Bootstrap,
+    /// The port of one broker.
+    Node(NodeId),
+}
+
+/// What the connections of one listener share.
+#[derive(Debug)]
+pub struct Gate {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The name of the cluster behind it.
+    pub cluster: Arc<str>,
+    /// What the core of each connection follows.
+    pub core: Arc<relay::core::Options>,
+    /// Waiting that a relay allows.
+    pub relay: relay::Options,
+    /// How long the first request may take to come.
+    pub first_request_timeout: Duration,
+    /// Knows and reaches the brokers.
+    pub topology: Arc<Topology>,
+    /// The budget of held bytes.
+    pub held: Arc<HeldBytes>,
+    /// Counts for the listener.
+    pub listener_metrics: Arc<metrics::listener::Listener>,
+    /// Counts for the cluster.
+    pub cluster_metrics: Arc<metrics::cluster::Cluster>,
+    /// Lists the connections that are open.
+    pub registry: Arc<Registry>,
+    /// Keeps repeated log lines apart from news.
+    pub fold: Arc<Fold>,
+    /// Whether each connection that ends is logged at `info`.
+    pub log_connections: bool,
+}
+
+/// Serves one client until either side ends, and tells the log and the counters how.
+pub async fn run(client: TcpStream, address: SocketAddr, door: Door, gate: Arc<Gate>, signal: Signal) {
+    let started = Instant::now();
+    let guard = gate.registry.register(&gate.listener, &gate.cluster, address);
+    let connection = guard.connection();
+    // The set-up's future is large and short; it is gone while the relay idles for hours.
+    let ended = match set_up(client, door, &gate, connection, &signal).await {
+        Ok((relay, _connected)) => {
+            let learn = |found: &Found| gate.topology.learn(&found.brokers);
+            Ended::from(relay.run(learn).await)
+        }
+        Err(ended) => ended,
+    };
+    report(&gate, connection, &ended, started);
+}
+
+type Ready = (Relay<TcpStream, TcpStream>, metrics::cluster::Connected);
+
+/// First request, broker, dial: everything up to the relay.
+async fn set_up(
+    mut client: TcpStream,
+    door: Door,
+    gate: &Gate,
+    connection: &Arc<Connection>,
+    signal: &Signal,
+) -> Result<Ready, Ended> {
+    let mut core = Core::new(Arc::clone(&gate.core));
+    let waited = tokio::select! {
+        waited = timeout(gate.first_request_timeout, first_request(&mut client, &mut core)) => waited,
+        () = signal.draining() => {
+            close(&mut client).await;
+            return Err(Ended::usual(Side::Gateway, Stage::FirstRequest, "drained"));
+        }
+    };
+    let (first, plan) = match waited {
+        Ok(Ok(read)) => read,
+        Ok(Err(ended)) => {
+            close(&mut client).await;
+            return Err(ended);
+        }
+        Err(_) => {
+            close(&mut client).await;
+            return Err(Ended::usual(Side::Client, Stage::FirstRequest, "timeout"));
+        }
+    };
+    introduce(connection, &first);
+    let dialled = tokio::select! {
+        dialled = dial(door, gate, connection) => dialled,
+        () = signal.stopped() => Err(Ended::usual(Side::Gateway, Stage::Dial, "drained")),
+    };
+    let (broker, target, connected) = match dialled {
+        Ok(dialled) => dialled,
+        Err(ended) => {
+            tokio::time::sleep(jitter(DIAL_FAILED_MS)).await;
+            close(&mut client).await;
+            return Err(ended);
+        }
+    };
+    let observer = Observer::new(
+        Arc::clone(&gate.listener_metrics),
+        Arc::clone(&gate.cluster_metrics),
+        Arc::clone(connection),
+    );
+    let parts = Parts {
+        core,
+        first,
+        plan,
+        options: gate.relay,
+        held: Arc::clone(&gate.held),
+        observer,
+        drain: signal.drain_token(),
+        moved: target.moved,
+    };
+    Ok((Relay::new(client, broker, parts), connected))
+}
+
+/// Reads until the core has judged the first request. Probes of load balancers end here, undialled.
+async fn first_request(client: &mut TcpStream, core: &mut Core) -> Result<(Vec<u8>, Plan), Ended> {
+    let mut first = Vec::new();
+    loop {
+        match core.request(&first, Default::default()) {
+            Plan::Need(_) => {}
+            Plan::Close(violation) => return Err(Ended::violated(Stage::FirstRequest, &violation)),
+            plan @ (Plan::Pass(_) | Plan::Drop(_) | Plan::Replace { .. } | Plan::Wait) => {
+                return Ok((first, plan));
+            }
+        }
+        first.reserve(FIRST_READ_BYTES);
+        match client.read_buf(&mut first).await {
+            Ok(0) => return Err(Ended::usual(Side::Client, Stage::FirstRequest, "closed")),
+            Ok(_) => {}
+            Err(error) => {
+                let ended = Ended::usual(Side::Client, Stage::FirstRequest, "failed");
+                return Err(Ended { detail: Some(error.to_string()), ..ended });
+            }
+        }
+    }
+}
+
+/// Notes who the client says it is, as far as its first bytes tell.
+fn introduce(connection: &Connection, first: &[u8]) {
+    let payload = first.get(LENGTH_BYTES..).unwrap_or_default();
+    let Ok(request) = header::RequestHeader::read(payload) else { return };
+    let Some(api) = request.api() else { return };
+    let flexible = api.is_flexible(request.version);
+    if let Ok((_, Some(client_id))) = header::read_past(payload, flexible) {
+        connection.client_id(client_id);
+    }
+    if flexible
+        && api.request == crate::kafka::api::Request::ApiVersions
+        && let Ok((name, version)) = header::client_software(payload)
+    {
+        connection.software(name, version);
+    }
+}
+
+type Dialled = (TcpStream, Target, metrics::cluster::Connected);
+
+/// Finds the broker of the door and connects to it.
+async fn dial(door: Door, gate: &Gate, connection: &Connection) -> Result<Dialled, Ended> {
+    let target = match door {
+        Door::Bootstrap => gate.topology.bootstrap(),
+        Door::Node(node) => gate.topology.find(node).await,
+    };
+    let Some(target) = target else {
+        let what = match door {
+            Door::Node(node) => format!("the cluster has no broker with id {node}"),
+            Door::Bootstrap => "the cluster has no broker".to_owned(),
+        };
+        return Err(Ended::notable(Side::Broker, Stage::Dial, "unknown_node", what));
+    };
+    connection.dialled(target.node, target.address.clone());
+    match gate.topology.dial(&target).await {
+        Ok(connected) => {
+            let node = gate.cluster_metrics.node(target.node.map(|node| node.0));
+            Ok((connected.stream, target, node.connected()))
+        }
+        Err(error) => Err(Ended::not_dialled(&error)),
+    }
+}
+
+/// Closes in order: what the client wrote at once must not destroy what it is to see.
+async fn close(client: &mut TcpStream) {
+    let closing = async {
+        client.shutdown().await?;
+        let mut buffer = vec![0; FIRST_READ_BYTES];
+        while client.read(&mut buffer).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    let _ = timeout(LINGER, closing).await;
+}
+
+/// A random time in a range of milliseconds.
+fn jitter(range: std::ops::Range<u64>) -> Duration {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    Duration::from_millis(range.start + random % (range.end - range.start).max(1))
+}
+
+/// Says how the connection ended: one counter, and at most one line.
+fn report(gate: &Gate, connection: &Connection, ended: &Ended, started: Instant) {
+    let Ended { side, stage, reason, weight, detail } = ended;
+    gate.listener_metrics.closed(side.as_str(), stage.as_str(), reason);
+    if let Some(side) = ended.protocol_error() {
+        gate.listener_metrics.protocol_error(side, reason);
+    }
+    let entry = connection.entry();
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    macro_rules! line {
+        ($level:ident, $repeated:expr) => {
+            tracing::$level!(
+                listener = %gate.listener,
+                cluster = %gate.cluster,
+                conn = entry.id,
+                client = %entry.client,
+                node = entry.node,
+                broker = entry.broker,
+                client_id = entry.client_id,
+                software = entry.software,
+                side = side.as_str(),
+                stage = stage.as_str(),
+                reason,
+                error = detail,
+                bytes_in = entry.bytes_in,
+                bytes_out = entry.bytes_out,
+                duration_ms,
+                repeated = $repeated,
+                "connection ended"
+            )
+        };
+    }
+    match weight {
+        Weight::Notable => {
+            if let Some(repeated) = gate.fold.admit(reason, &gate.listener) {
+                line!(warn, repeated);
+            } else if gate.log_connections {
+                line!(info, None::<u64>);
+            }
+        }
+        Weight::Usual if gate.log_connections => line!(info, None::<u64>),
+        Weight::Usual => line!(debug, None::<u64>),
+    }
+}
