@@ -2,6 +2,7 @@
 //! `ARCHITECTURE.md`.
 
 pub mod cluster;
+pub mod config;
 pub mod connect;
 pub mod drain;
 pub mod kafka;

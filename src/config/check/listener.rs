@@ -1,0 +1,176 @@
+//! `listeners`: where clients come in, from where, how many, and to which cluster.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::claims::{Claims, Kind};
+use super::section::{Section, closest};
+use super::value::all;
+use super::{Check, Checked, Reported};
+use crate::config::codes::Code;
+use crate::config::diagnostic::{Diagnostic, Place};
+use crate::config::yaml::{Name, Node};
+use crate::config::{Listener, Networks, Times};
+use crate::limits;
+
+const SETTINGS: &[&str] =
+    &["bind", "ipv6_only", "cluster", "advertise", "routing", "networks", "limits", "unknown_apis"];
+const LIMITS: &[&str] =
+    &["max_connections", "max_connections_per_ip", "idle_timeout", "first_request_timeout"];
+
+/// Listeners of one process; each takes ports, series of metrics and a task.
+const LISTENERS_MAX: usize = 256;
+/// Addresses of one listener.
+const ADDRESSES_MAX: usize = 16;
+
+/// The addresses that a listener binds, all on the same port.
+pub(super) struct Bind<'n> {
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) ipv6_only: bool,
+    pub(super) port: u16,
+    pub(super) place: &'n Place,
+}
+
+impl Check<'_> {
+    /// All listeners, in the order of the file.
+    pub(super) fn listeners(&mut self, file: &Section<'_>, claims: &mut Claims) -> Checked<Vec<Listener>> {
+        let node = self.required(file, "the file", "listeners")?;
+        let entries = self.filled_map(node, "`listeners`")?;
+        if let Some((name, _)) = entries.get(LISTENERS_MAX) {
+            let title = format!("more than {LISTENERS_MAX} listeners");
+            return self.report(Diagnostic::error(Code::Number, title, &name.place));
+        }
+        // A fault in `clusters` is reported there.
+        let clusters = file.get("clusters").map(|node| node.names()).unwrap_or_default();
+        all(entries.iter().map(|(name, value)| self.listener(name, value, &clusters, claims)))
+    }
+
+    fn listener(
+        &mut self,
+        name: &Name,
+        value: &Node,
+        clusters: &[&str],
+        claims: &mut Claims,
+    ) -> Checked<Listener> {
+        let named = self.name(name);
+        let what = format!("listener `{}`", name.text);
+        let section = self.section(value, &name.place, &what, SETTINGS)?;
+        let bind = self.bind(&section, &what);
+        if let Ok(bind) = &bind {
+            claims.bind(bind, bind.port..=bind.port, bind.place, Kind::Bootstrap(&name.text));
+        }
+        let cluster = self.which_cluster(&section, &what, clusters);
+        let routes = self.routes(&section, &name.text, bind.as_ref().ok(), claims);
+        let networks = section.entry("networks").map(|(name, node)| self.client_networks(name, node));
+        let limits = section.entry("limits");
+        let limits = limits.map(|(name, node)| self.listener_limits(name, node)).transpose();
+        let choices = &[("close", false), ("pass", true)];
+        let pass_unknown_apis = section.get("unknown_apis").map(|node| self.choice(node, choices));
+        named?;
+        let (limits, times) = limits?.unwrap_or_default();
+        let (bind, cluster, routes) = (bind?, cluster?, routes?);
+        Ok(Listener {
+            name: name.text.clone(),
+            cluster,
+            addresses: bind.addresses,
+            port: bind.port,
+            ipv6_only: bind.ipv6_only,
+            routes,
+            networks: networks.transpose()?.unwrap_or_default(),
+            limits,
+            times,
+            pass_unknown_apis: pass_unknown_apis.transpose()?.unwrap_or_default(),
+        })
+    }
+
+    fn bind<'n>(&mut self, section: &Section<'n>, what: &str) -> Checked<Bind<'n>> {
+        let ipv6_only = section.get("ipv6_only").map(|node| self.switch(node)).transpose();
+        let node = self.required(section, what, "bind")?;
+        let items = self.list(node, "`bind`")?;
+        if items.len() > ADDRESSES_MAX {
+            let title = format!("more than {ADDRESSES_MAX} addresses");
+            return self.report(Diagnostic::error(Code::Number, title, &self.visible(&node.place)));
+        }
+        let first = items.first().map_or(&node.place, |item| &item.place);
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        all(items.iter().map(|item| {
+            let address = self.bind_address(item)?;
+            if let Some(other) = addresses.first().filter(|other| other.port() != address.port()) {
+                let title = "the addresses of one listener have the same port";
+                let fault = Diagnostic::error(Code::Address, title, &item.place)
+                    .label(format!("port {}", address.port()))
+                    .also(first, format!("port {}", other.port()));
+                return self.report(fault.help("make it another listener"));
+            }
+            addresses.push(address);
+            Ok(())
+        }))?;
+        // IPv4 addresses beside `[::]` would be bound twice if that took IPv4 too.
+        let ipv6_only = ipv6_only?.unwrap_or(addresses.iter().any(SocketAddr::is_ipv4));
+        let port = addresses.first().ok_or(Reported)?.port();
+        let addresses = addresses.iter().map(SocketAddr::ip).collect();
+        Ok(Bind { addresses, ipv6_only, port, place: first })
+    }
+
+    /// An address to bind.
+    pub(super) fn bind_address(&mut self, node: &Node) -> Checked<SocketAddr> {
+        let text = self.text(node)?;
+        match text.parse::<SocketAddr>() {
+            Ok(address) if address.port() != 0 => Ok(address),
+            Ok(_) | Err(_) => {
+                let guess = match (text.parse::<u16>(), text.strip_prefix(':'), text.parse::<IpAddr>()) {
+                    (Ok(port), _, _) if port != 0 => Some(format!("0.0.0.0:{port}")),
+                    (_, Some(port), _) => Some(format!("0.0.0.0:{port}")),
+                    (_, _, Ok(ip)) => Some(SocketAddr::new(ip, 9092).to_string()),
+                    _ => None,
+                };
+                let quoted = guess.map(|g| if g.starts_with('[') { format!("\"{g}\"") } else { g });
+                self.bad(Code::Address, node, "an IP address and a port, `0.0.0.0:9092`", quoted.as_deref())
+            }
+        }
+    }
+
+    fn which_cluster(&mut self, section: &Section<'_>, what: &str, clusters: &[&str]) -> Checked<usize> {
+        let Some(node) = section.get("cluster") else {
+            return match clusters {
+                [] => Err(Reported),
+                [_] => Ok(0),
+                several => {
+                    let title = format!("{what} does not say which cluster it leads to");
+                    let fault = Diagnostic::error(Code::WhichCluster, title, section.name);
+                    let help = format!("add `cluster: NAME` with one of {}", several.join(", "));
+                    self.report(fault.label("`cluster` is missing here").help(help))
+                }
+            };
+        };
+        let text = self.text(node)?;
+        if let Some(index) = clusters.iter().position(|cluster| *cluster == text) {
+            return Ok(index);
+        }
+        if clusters.is_empty() {
+            return Err(Reported);
+        }
+        let need = format!("a cluster of this file; there is {}", clusters.join(", "));
+        self.bad(Code::NoSuchCluster, node, &need, closest(text, clusters))
+    }
+
+    fn client_networks(&mut self, name: &Name, node: &Node) -> Checked<Networks> {
+        let section = self.section(node, &name.place, "`networks`", &["allow", "deny"])?;
+        let allow = section.get("allow").map(|node| self.networks(node, "`allow`")).transpose();
+        let deny = section.get("deny").map(|node| self.networks(node, "`deny`")).transpose();
+        Ok(Networks { allow: allow?, deny: deny?.unwrap_or_default() })
+    }
+
+    fn listener_limits(&mut self, name: &Name, node: &Node) -> Checked<(limits::ListenerOptions, Times)> {
+        let section = self.section(node, &name.place, "`limits`", LIMITS)?;
+        let max_connections = section.get("max_connections").map(|node| self.limit(node)).transpose();
+        let per_ip = section.get("max_connections_per_ip").map(|node| self.limit(node)).transpose();
+        let default = Times::default();
+        let least = Duration::from_millis(100);
+        let idle = self.duration_or(section.get("idle_timeout"), default.idle, least);
+        let first = self.duration_or(section.get("first_request_timeout"), default.first_request, least);
+        let limits =
+            limits::ListenerOptions { max_connections: max_connections?, max_connections_per_ip: per_ip? };
+        Ok((limits, Times { idle: idle?, first_request: first? }))
+    }
+}

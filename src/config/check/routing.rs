@@ -1,0 +1,174 @@
+//! `advertise` and `routing`: which name and which port lead to which broker.
+
+use std::net::IpAddr;
+
+use super::claims::{Claims, Kind};
+use super::listener::Bind;
+use super::section::Section;
+use super::value::all;
+use super::{Check, Checked, Reported};
+use crate::cluster::{PortRange, Routes};
+use crate::config::codes::Code;
+use crate::config::diagnostic::{Diagnostic, Place};
+use crate::config::yaml::{Name, Node};
+use crate::kafka::NodeId;
+use crate::net::{Host, HostPort};
+
+/// Node ids that have a port where `routing` is left out: 0 to 99.
+const DEFAULT_NODES: u16 = 100;
+/// Ranges of one listener.
+const RANGES_MAX: usize = 64;
+
+impl Check<'_> {
+    /// What clients are told, and the ports behind it.
+    pub(super) fn routes(
+        &mut self,
+        section: &Section<'_>,
+        listener: &str,
+        bind: Option<&Bind<'_>>,
+        claims: &mut Claims,
+    ) -> Checked<Routes> {
+        let what = format!("listener `{listener}`");
+        let advertised = self
+            .required(section, &what, "advertise")
+            .and_then(|node| Ok((self.advertise(node)?, &node.place)));
+        let declared = section.entry("routing").map(|(name, node)| self.ranges(name, node)).transpose();
+        let bind = bind.ok_or(Reported)?;
+        let told = advertised.as_ref().ok().and_then(|((_, port), _)| *port).unwrap_or(bind.port);
+        let ranges = match declared? {
+            Some(ranges) => ranges,
+            None => vec![self.default_range(bind, told)?],
+        };
+        for (range, place) in &ranges {
+            let ports = range.ports().ok_or(Reported)?;
+            let kind = Kind::Nodes(listener, range.first.0, range.last.0);
+            claims.bind(bind, range.bind..=range.bind + (ports - 1), place, kind);
+        }
+        let ((host, _), place) = advertised?;
+        claims.tell(&host, told..=told, place, Kind::Bootstrap(listener));
+        for (range, place) in &ranges {
+            let ports = range.ports().ok_or(Reported)?;
+            let kind = Kind::Nodes(listener, range.first.0, range.last.0);
+            claims.tell(&host, range.advertise..=range.advertise + (ports - 1), place, kind);
+        }
+        Ok(Routes {
+            host: host.as_str().into(),
+            bootstrap: told,
+            ranges: ranges.into_iter().map(|(range, _)| range).collect(),
+        })
+    }
+
+    /// `host`, or `host:port` where clients see another port than the one that is bound.
+    fn advertise(&mut self, node: &Node) -> Checked<(Host, Option<u16>)> {
+        let text = self.text(node)?;
+        let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        let (host, port) = match (text.parse::<HostPort>(), Host::parse(bare.as_bytes())) {
+            (Ok(address), _) => (address.host, Some(address.port)),
+            (Err(_), Ok(host)) => (host, None),
+            (Err(_), Err(_)) => {
+                return self.bad(Code::Address, node, "a host name or address, with or without a port", None);
+            }
+        };
+        if host.ip().is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
+            let title = format!("no client can connect to `{host}`");
+            let fault = Diagnostic::error(Code::Unreachable, title, &node.place);
+            return self.report(fault.help("give the name or address by which clients reach this machine"));
+        }
+        if host.ip().is_none() && looks_like_ipv4(host.as_str()) {
+            return self.bad(Code::Address, node, "a host name or address", None);
+        }
+        Ok((host, port))
+    }
+
+    fn default_range(&mut self, bind: &Bind<'_>, told: u16) -> Checked<(PortRange, Place)> {
+        let last = NodeId(i32::from(DEFAULT_NODES) - 1);
+        let range = bind.port.checked_add(1).zip(told.checked_add(1)).map(|(bind, advertise)| PortRange {
+            first: NodeId(0),
+            last,
+            bind,
+            advertise,
+        });
+        match range.filter(|range| range.ports().is_some()) {
+            Some(range) => Ok((range, bind.place.clone())),
+            None => {
+                let title = "the ports of the nodes 0 to 99 run past 65535";
+                let fault = Diagnostic::error(Code::PortsEnd, title, bind.place)
+                    .label(format!("the nodes take the {DEFAULT_NODES} ports after this one"));
+                let help = "take a lower port, or say which nodes there are: `routing: { port: { ranges: \
+                            [{ nodes: 0-9, bind: 19100 }] } }`";
+                self.report(fault.help(help))
+            }
+        }
+    }
+
+    fn ranges(&mut self, name: &Name, node: &Node) -> Checked<Vec<(PortRange, Place)>> {
+        let routing = self.section(node, &name.place, "`routing`", &["port"])?;
+        let node = self.required(&routing, "`routing`", "port")?;
+        let port = self.section(node, routing.name, "`port`", &["ranges"])?;
+        let node = self.required(&port, "`port`", "ranges")?;
+        let items = self.list(node, "`ranges`")?;
+        if items.len() > RANGES_MAX {
+            let title = format!("more than {RANGES_MAX} ranges");
+            return self.report(Diagnostic::error(Code::Number, title, &self.visible(&node.place)));
+        }
+        let ranges = all(items.into_iter().map(|item| self.range(item)))?;
+        for (at, (range, place)) in ranges.iter().enumerate() {
+            let overlap =
+                |(other, _): &&(PortRange, Place)| other.first <= range.last && range.first <= other.last;
+            if let Some((other, other_place)) =
+                ranges.get(..at).and_then(|before| before.iter().find(overlap))
+            {
+                let first = range.first.max(other.first);
+                let fault =
+                    Diagnostic::error(Code::RangesOverlap, format!("node {first} is in two ranges"), place)
+                        .label(format!("nodes {} to {}", range.first, range.last))
+                        .also(other_place, format!("nodes {} to {}", other.first, other.last));
+                return self.report(fault);
+            }
+        }
+        Ok(ranges)
+    }
+
+    fn range(&mut self, item: &Node) -> Checked<(PortRange, Place)> {
+        let section = self.section(item, &item.place, "a range", &["nodes", "bind", "advertise"])?;
+        let nodes = self.required(&section, "the range", "nodes");
+        let place = nodes.map(|node| node.place.clone());
+        let nodes = nodes.and_then(|node| self.node_range(node));
+        let bind = self.required(&section, "the range", "bind").and_then(|node| self.port(node));
+        let advertise = section.get("advertise").map(|node| self.port(node)).transpose();
+        let ((first, last), bind, place) = (nodes?, bind?, place?);
+        let range = PortRange { first, last, bind, advertise: advertise?.unwrap_or(bind) };
+        if range.ports().is_some() {
+            return Ok((range, place));
+        }
+        let count = i64::from(last.0) - i64::from(first.0) + 1;
+        let title = format!("{count} ports from {} on run past 65535", range.bind.max(range.advertise));
+        let fault = Diagnostic::error(Code::PortsEnd, title, &place);
+        self.report(
+            fault.label("each node id takes one port").help("declare the ids that there are, or start lower"),
+        )
+    }
+
+    fn node_range(&mut self, node: &Node) -> Checked<(NodeId, NodeId)> {
+        let text = self.text(node)?;
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let id = |text: &str| text.trim().parse::<i32>().ok().filter(|id| *id >= 0).map(NodeId);
+        match (id(first), id(last)) {
+            (Some(first), Some(last)) if first <= last => Ok((first, last)),
+            (Some(first), Some(last)) => {
+                let fix = format!("{last}-{first}");
+                self.bad(Code::NodeRange, node, "a range: the last id is below the first", Some(&fix))
+            }
+            _ => self.bad(Code::NodeRange, node, "a range of node ids such as `0-99`", None),
+        }
+    }
+}
+
+/// `10.0.0.256` would be taken for a name.
+fn looks_like_ipv4(text: &str) -> bool {
+    text.parse::<IpAddr>().is_err()
+        && text
+            .rsplit('.')
+            .next()
+            .is_some_and(|last| !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()))
+}

@@ -1,0 +1,298 @@
+//! The configuration: one YAML file, checked as a whole, turned into the options of every part.
+
+mod check;
+pub mod codes;
+pub mod diagnostic;
+pub mod yaml;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use crate::cluster::Routes;
+use crate::kafka::NodeId;
+use crate::limits::machine::Machine;
+use crate::net::HostPort;
+use crate::{connect, limits, logging};
+use check::Check;
+use diagnostic::Diagnostics;
+use yaml::Environment;
+
+/// The longest file that is read, in bytes.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// What the meaning of a file depends on beside the file.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The variables that `${NAME}` may name.
+    pub environment: Environment,
+    /// What connections and held bytes must fit into.
+    pub machine: Machine,
+    /// The name of the host: the default of `node.id`.
+    pub host_name: String,
+}
+
+/// A checked configuration: nothing in it is left to decide.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What this gateway is called in logs and by brokers.
+    pub node_id: String,
+    /// The clusters, in the order of the file; at least one.
+    pub clusters: Vec<Cluster>,
+    /// The listeners, in the order of the file; at least one.
+    pub listeners: Vec<Listener>,
+    /// The limits of the process.
+    pub limits: limits::Options,
+    /// The limits of requests.
+    pub requests: Requests,
+    /// Where admin listens; `None` turns it off.
+    pub admin: Option<SocketAddr>,
+    /// The log.
+    pub log: Log,
+    /// The steps of a stop.
+    pub shutdown: Shutdown,
+}
+
+/// A cluster and how to reach it.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Its name in the file.
+    pub name: String,
+    /// Where to begin; at least one.
+    pub bootstrap: Vec<HostPort>,
+    /// How the gateway learns the brokers.
+    pub discovery: Discovery,
+    /// Time between two own requests for metadata.
+    pub refresh: Duration,
+    /// How brokers are dialed.
+    pub connect: connect::Options,
+}
+
+/// How the gateway learns the brokers of a cluster.
+#[derive(Clone, Debug)]
+pub enum Discovery {
+    /// By requests of its own, logged in where the cluster wants it.
+    Own(Option<Credential>),
+    /// Not at all: the file says where each is.
+    Static(BTreeMap<NodeId, HostPort>),
+    /// From the responses that pass.
+    LearnOnly,
+}
+
+/// The gateway's own login.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// The SASL mechanism.
+    pub mechanism: Mechanism,
+    /// The user.
+    pub username: String,
+    /// The password.
+    pub password: SecretString,
+}
+
+/// A SASL mechanism.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    /// RFC 4616.
+    Plain,
+    /// RFC 7677.
+    ScramSha256,
+    /// RFC 7677 with SHA-512, as Kafka has it.
+    ScramSha512,
+}
+
+/// A listener: where clients come in, and where it leads.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name in the file.
+    pub name: String,
+    /// The index of its cluster in [`Config::clusters`].
+    pub cluster: usize,
+    /// The addresses that it binds; at least one.
+    pub addresses: Vec<IpAddr>,
+    /// The port of bootstrap connections, on each address. The ports of nodes are in `routes`.
+    pub port: u16,
+    /// Whether `[::]` leaves IPv4 alone.
+    pub ipv6_only: bool,
+    /// What clients are told, and the ports of nodes.
+    pub routes: Routes,
+    /// Who may connect.
+    pub networks: Networks,
+    /// How many may connect.
+    pub limits: limits::ListenerOptions,
+    /// How long clients may wait.
+    pub times: Times,
+    /// Whether requests of APIs that the gateway does not know pass, addresses and all.
+    pub pass_unknown_apis: bool,
+}
+
+/// The networks of clients. A denied network wins over an allowed one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks {
+    /// Who may connect; `None` is everybody.
+    pub allow: Option<Vec<IpNet>>,
+    /// Who may not.
+    pub deny: Vec<IpNet>,
+}
+
+/// How long a client may wait before the gateway closes the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// Without a byte in either direction and nothing owed.
+    pub idle: Duration,
+    /// Before its first whole request header.
+    pub first_request: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        // A broker's own limit is 10 minutes: it closes first, and its close is passed on.
+        Self { idle: Duration::from_secs(11 * 60), first_request: Duration::from_secs(10) }
+    }
+}
+
+/// The limits of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requests {
+    /// The longest request, without its length, in bytes.
+    pub max_bytes: u32,
+    /// Requests of one connection that wait for their response.
+    pub max_in_flight: usize,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        // A broker's own `socket.request.max.bytes`.
+        Self { max_bytes: 104_857_600, max_in_flight: 128 }
+    }
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// Level and format.
+    pub options: logging::Options,
+    /// Whether each connection that ended is logged at level info.
+    pub connections: bool,
+}
+
+/// The steps of a stop, each counted from its beginning but for the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// How long the gateway says that it is not ready while it still accepts.
+    pub ready_delay: Duration,
+    /// How long clients have to finish.
+    pub drain_timeout: Duration,
+    /// When the process leaves in any case, counted from the beginning of the stop.
+    pub hard_stop_after: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            ready_delay: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(30),
+            hard_stop_after: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Checks the text of a configuration file. `file` is its name, for messages.
+///
+/// What comes beside the configuration are warnings only.
+///
+/// # Errors
+/// Every fault of the file at once; warnings among them.
+pub fn load(
+    file: &str,
+    source: &str,
+    surroundings: &Surroundings,
+) -> Result<(Config, Diagnostics), Diagnostics> {
+    if source.len() > FILE_BYTES_MAX {
+        let title = format!("the file is longer than {FILE_BYTES_MAX} bytes");
+        let fault = diagnostic::Diagnostic::error(codes::Code::Syntax, title, &(0..0));
+        return Err(Diagnostics::new(file, "", &[], vec![fault]));
+    }
+    let (tree, faults) = yaml::read(source, &surroundings.environment);
+    let Some(tree) = tree else {
+        return Err(Diagnostics::new(file, source, &yaml::secrets_of_text(source), faults));
+    };
+    let mut check = Check { source, surroundings, faults };
+    let config = check.file(&tree);
+    let mut faults = check.faults;
+    for fault in &mut faults {
+        fault.path = yaml::path_of(&tree, &fault.place);
+    }
+    let diagnostics = Diagnostics::new(file, source, &yaml::secrets(&tree), faults);
+    match config {
+        Ok(config) if !diagnostics.is_fatal() => Ok((config, diagnostics)),
+        Ok(_) | Err(_) => Err(diagnostics),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn surroundings() -> Surroundings {
+        Surroundings {
+            environment: Environment::from([
+                ("HOST".to_owned(), "kafka.example.com".to_owned()),
+                ("PASSWORD".to_owned(), "0x1F".to_owned()),
+            ]),
+            machine: Machine { descriptors: 1 << 20, memory_bytes: 64 << 30 },
+            host_name: "gw-1".to_owned(),
+        }
+    }
+
+    const SIX_LINES: &str = "\
+clusters:
+  main: { bootstrap: [kafka-0.internal:9092, kafka-1.internal:9092] }
+listeners:
+  external:
+    bind: 0.0.0.0:9092
+    advertise: kafka.example.com
+";
+
+    #[test]
+    fn six_lines_are_enough() {
+        let (config, warnings) = load("a.yaml", SIX_LINES, &surroundings()).unwrap();
+        assert!(warnings.is_empty(), "{warnings}");
+        let cluster = &config.clusters[0];
+        assert_eq!((cluster.name.as_str(), cluster.bootstrap.len()), ("main", 2));
+        assert!(matches!(cluster.discovery, Discovery::Own(None)));
+        let listener = &config.listeners[0];
+        assert_eq!((listener.cluster, listener.port), (0, 9092));
+        assert_eq!(listener.routes.advertised(NodeId(99)), Some(("kafka.example.com", 9192)));
+        assert_eq!(listener.routes.advertised(NodeId(100)), None);
+        assert_eq!(config.admin, Some(([127, 0, 0, 1], 9910).into()));
+        assert_eq!(config.limits.max_connections, 10_000);
+        assert_eq!(config.limits.held_bytes, 16 << 30);
+        assert_eq!(config.node_id, "gw-1");
+    }
+
+    #[test]
+    fn variables_keep_their_text_whatever_yaml_would_make_of_it() {
+        let text = SIX_LINES.replace("kafka.example.com", "${HOST}").replace(
+            "  main: { bootstrap: [kafka-0.internal:9092, kafka-1.internal:9092] }",
+            "  main:
+    bootstrap: kafka-0.internal:${PORT:-9092}
+    discovery:
+      sasl:
+        mechanism: PLAIN
+        username: gatehouse
+        password: ${PASSWORD}",
+        );
+        let (config, _) = load("a.yaml", &text, &surroundings()).unwrap();
+        assert_eq!(&*config.listeners[0].routes.host, "kafka.example.com");
+        let Discovery::Own(Some(credential)) = &config.clusters[0].discovery else { panic!("no credential") };
+        assert_eq!(credential.password.expose_secret(), "0x1F");
+        assert_eq!(config.clusters[0].bootstrap[0].to_string(), "kafka-0.internal:9092");
+        assert!(!format!("{config:?}").contains("0x1F"));
+    }
+}
