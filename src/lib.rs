@@ -1,6 +1,7 @@
 //! Gatehouse: one door in front of a Kafka cluster. The story and the order of the modules stand in
 //! `ARCHITECTURE.md`.
 
+pub mod admin;
 pub mod cluster;
 pub mod config;
 pub mod connect;

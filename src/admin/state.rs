@@ -1,0 +1,216 @@
+//! What the admin pages show: plain data, and the questions by which `app` fills it.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::registry::Registry;
+
+/// A question that is asked at each request. The answer must not block: it is given on the thread that
+/// also serves the probes.
+pub type Ask<T> = Box<dyn Fn() -> T + Send + Sync>;
+
+/// Where the pages get what they show.
+pub struct State {
+    /// What `/readyz` says.
+    pub readiness: Ask<Readiness>,
+    /// What `/metrics` says; gauges that follow other parts are set before it is rendered.
+    pub metrics: Ask<String>,
+    /// What `/api/v1/status` says.
+    pub status: Ask<Status>,
+    /// Every listener, in the order of their names.
+    pub listeners: Ask<Vec<Listener>>,
+    /// Every cluster, in the order of their names.
+    pub clusters: Ask<Vec<Cluster>>,
+    /// For each listener its bootstrap route, then its known brokers by node id.
+    pub routes: Ask<Vec<Route>>,
+    /// The open connections.
+    pub connections: Arc<Registry>,
+}
+
+/// What a check says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// A person should look; the process serves, so it stays ready.
+    Warn,
+    /// Not ready for clients.
+    Fail,
+}
+
+impl Verdict {
+    /// The word that stands in front of a check.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "FAIL",
+        }
+    }
+}
+
+/// One line of `/readyz?verbose`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was looked at: `listener office`, `cluster payments`.
+    pub name: String,
+    /// What was found.
+    pub verdict: Verdict,
+    /// The same in words, with what to do where something is to be done.
+    pub detail: String,
+}
+
+impl Check {
+    /// A check that passed.
+    pub fn ok(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), verdict: Verdict::Ok, detail: detail.into() }
+    }
+
+    /// A check that leaves the process ready and asks for a look.
+    pub fn warn(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), verdict: Verdict::Warn, detail: detail.into() }
+    }
+
+    /// A check that makes the process unready.
+    pub fn fail(name: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { name: name.into(), verdict: Verdict::Fail, detail: detail.into() }
+    }
+}
+
+/// All checks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// In the order in which they are shown.
+    pub checks: Vec<Check>,
+}
+
+impl Readiness {
+    /// Whether no check failed.
+    pub fn is_ready(&self) -> bool {
+        self.checks.iter().all(|check| check.verdict != Verdict::Fail)
+    }
+}
+
+/// The process at a glance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Of the program.
+    pub version: String,
+    /// When it started, RFC 3339.
+    pub started: String,
+    /// How long ago that was, by a clock that is never set.
+    pub uptime_seconds: u64,
+    /// Whether it was asked to stop.
+    pub draining: bool,
+    /// Open client connections.
+    pub connections: usize,
+    /// How many there may be.
+    pub max_connections: usize,
+    /// Bytes held for peers that do not take them.
+    pub held_bytes: u64,
+    /// The budget for them.
+    pub held_bytes_limit: u64,
+}
+
+/// A listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listener {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The cluster behind it.
+    pub cluster: String,
+    /// The bootstrap addresses that are bound.
+    pub bind: Vec<String>,
+    /// `HOST:PORT` that clients are told for the bootstrap port.
+    pub advertise: String,
+    /// The declared runs of node ids.
+    pub ranges: Vec<Range>,
+    /// Open client connections.
+    pub connections: usize,
+}
+
+/// A run of node ids with the ports that lead to them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Range {
+    /// The first id.
+    pub first_node: i32,
+    /// The last id.
+    pub last_node: i32,
+    /// The port that is bound for the first id; the others follow.
+    pub bind: u16,
+    /// The port that clients are told for the first id.
+    pub advertise: u16,
+}
+
+/// A cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cluster {
+    /// Its name in the configuration.
+    pub name: String,
+    /// How brokers are found: `own`, `static` or `learn-only`.
+    pub discovery: String,
+    /// Whether it answered once since the start.
+    pub answered: bool,
+    /// The addresses of the configuration.
+    pub bootstrap: Vec<String>,
+    /// The table, by node id.
+    pub brokers: Vec<Broker>,
+    /// When the cluster last answered a request of the gateway's own, RFC 3339.
+    pub refreshed: Option<String>,
+    /// Why the newest request of the gateway's own failed; null when it did not.
+    pub error: Option<String>,
+    /// Node ids outside the ranges of at least one listener.
+    pub unroutable: Vec<i32>,
+}
+
+/// A broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Broker {
+    /// Its node id.
+    pub node: i32,
+    /// Where the cluster says it is.
+    pub address: String,
+    /// Whether the last dial succeeded; null when none was needed yet.
+    pub up: Option<bool>,
+    /// Since when that is so, RFC 3339.
+    pub since: Option<String>,
+    /// Why the last dial failed.
+    pub error: Option<String>,
+}
+
+/// A way from a client to a broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Route {
+    /// The listener.
+    pub listener: String,
+    /// The cluster.
+    pub cluster: String,
+    /// The node id; null for the bootstrap port.
+    pub node: Option<i32>,
+    /// The addresses that are bound for it; none for a node outside every range.
+    pub bind: Vec<String>,
+    /// What clients are told; null for a node outside every range, which they are not told of.
+    pub advertise: Option<String>,
+    /// The broker's own address, where it is known; for the bootstrap port an address of the configuration.
+    pub broker: Option<String>,
+    /// Whether the last dial of that broker succeeded; null when none was needed yet.
+    pub up: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_leaves_the_process_ready() {
+        let mut readiness = Readiness::default();
+        assert!(readiness.is_ready());
+        readiness.checks.push(Check::ok("listener office", "bound"));
+        readiness.checks.push(Check::warn("cluster payments", "node 120 is outside every range"));
+        assert!(readiness.is_ready());
+        readiness.checks.push(Check::fail("cluster orders", "has not answered since the start"));
+        assert!(!readiness.is_ready());
+    }
+}
