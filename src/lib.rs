@@ -18,3 +18,4 @@ pub mod relay;
 pub mod sasl;
 pub mod session;
 pub mod topology;
+pub mod toy;

@@ -1,11 +1,14 @@
 //! The fields of the messages that are walked, as Apache Kafka's message definitions (4.4) list them.
 
+pub mod requests;
+
 use super::walk::{Field, Kind, field};
 
 const INT16: Field = field(Kind::Fixed(2));
 const INT32: Field = field(Kind::Fixed(4));
 const INT64: Field = field(Kind::Fixed(8));
 const UUID: Field = field(Kind::Fixed(16));
+const INT8: Field = field(Kind::Fixed(1));
 const BOOLEAN: Field = field(Kind::Fixed(1));
 const STRING: Field = field(Kind::String);
 const BYTES: Field = field(Kind::Bytes);
