@@ -18,16 +18,16 @@ fn survive(patch: Patch, version: i16, frame: &[u8]) -> Result<(), TestCaseError
     let allocated = allocation_counter::measure(|| result = Some(patched(patch, version, frame)));
     let most = 4 * frame.len() as u64 + 64 * 1024;
     prop_assert!(allocated.bytes_max <= most, "{} bytes for {}", allocated.bytes_max, frame.len());
-    if let Some(Ok((out, _))) = result {
+    if let Some(Ok((out, changed))) = result {
         if api_of(patch).patch(version).is_none() {
             return Ok(());
         }
         let length = i32::from_be_bytes([out[0], out[1], out[2], out[3]]);
-        prop_assert_eq!(length as usize, out.len() - 4);
+        prop_assert!(!changed || length as usize == out.len() - 4, "its length is {}", length);
         let routes = routes();
         let mut context = Context::new(&routes, false);
         let again = patch::whole(patch, api_of(patch), version, &out, &mut context);
-        prop_assert_eq!(again.as_ref(), Ok(&out));
+        prop_assert_eq!(again, Ok(None));
         prop_assert!(context.learned.iter().all(|b| b.address.host.as_str() == &*routes.host));
         prop_assert!(!context.changed);
     }

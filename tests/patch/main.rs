@@ -38,7 +38,9 @@ fn patched(patch: Patch, version: i16, frame: &[u8]) -> Result<(Vec<u8>, bool), 
     let mut context = Context::new(&routes, false);
     let api = message::api_of(patch);
     let Some(patch) = api.patch(version) else { return Ok((frame.to_vec(), false)) };
-    patch::whole(patch, api, version, frame, &mut context).map(|frame| (frame, context.changed))
+    let out = patch::whole(patch, api, version, frame, &mut context)?;
+    assert_eq!(out.is_some(), context.changed, "a frame is written anew when it changes, and only then");
+    Ok((out.unwrap_or_else(|| frame.to_vec()), context.changed))
 }
 
 /// Whether bytes hold a part of every upstream host name.
