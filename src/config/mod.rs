@@ -5,18 +5,10 @@ pub mod codes;
 pub mod diagnostic;
 pub mod yaml;
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
-use secrecy::SecretString;
-
-use crate::cluster::Routes;
-use crate::kafka::NodeId;
 use crate::limits::machine::Machine;
-use crate::net::HostPort;
-use crate::{connect, limits, logging};
+use crate::{admin, connect, limits, listen, logging, relay, topology};
 use check::Check;
 use diagnostic::Diagnostics;
 use yaml::Environment;
@@ -46,10 +38,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The limits of the process.
     pub limits: limits::Options,
-    /// The limits of requests.
-    pub requests: Requests,
-    /// Where admin listens; `None` turns it off.
-    pub admin: Option<SocketAddr>,
+    /// The admin pages.
+    pub admin: admin::Options,
     /// The log.
     pub log: Log,
     /// The steps of a stop.
@@ -61,113 +51,27 @@ pub struct Config {
 pub struct Cluster {
     /// Its name in the file.
     pub name: String,
-    /// Where to begin; at least one.
-    pub bootstrap: Vec<HostPort>,
-    /// How the gateway learns the brokers.
-    pub discovery: Discovery,
-    /// Time between two own requests for metadata.
-    pub refresh: Duration,
-    /// How brokers are dialed.
+    /// How its brokers are found.
+    pub topology: topology::Options,
+    /// How they are dialed.
     pub connect: connect::Options,
-}
-
-/// How the gateway learns the brokers of a cluster.
-#[derive(Clone, Debug)]
-pub enum Discovery {
-    /// By requests of its own, logged in where the cluster wants it.
-    Own(Option<Credential>),
-    /// Not at all: the file says where each is.
-    Static(BTreeMap<NodeId, HostPort>),
-    /// From the responses that pass.
-    LearnOnly,
-}
-
-/// The gateway's own login.
-#[derive(Clone, Debug)]
-pub struct Credential {
-    /// The SASL mechanism.
-    pub mechanism: Mechanism,
-    /// The user.
-    pub username: String,
-    /// The password.
-    pub password: SecretString,
-}
-
-/// A SASL mechanism.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mechanism {
-    /// RFC 4616.
-    Plain,
-    /// RFC 7677.
-    ScramSha256,
-    /// RFC 7677 with SHA-512, as Kafka has it.
-    ScramSha512,
 }
 
 /// A listener: where clients come in, and where it leads.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// Its name in the file.
-    pub name: String,
     /// The index of its cluster in [`Config::clusters`].
     pub cluster: usize,
-    /// The addresses that it binds; at least one.
-    pub addresses: Vec<IpAddr>,
-    /// The port of bootstrap connections, on each address. The ports of nodes are in `routes`.
-    pub port: u16,
-    /// Whether `[::]` leaves IPv4 alone.
-    pub ipv6_only: bool,
-    /// What clients are told, and the ports of nodes.
-    pub routes: Routes,
-    /// Who may connect.
-    pub networks: Networks,
+    /// Its name, what it binds, what clients are told, and who may connect.
+    pub listen: listen::Options,
     /// How many may connect.
     pub limits: limits::ListenerOptions,
-    /// How long clients may wait.
-    pub times: Times,
-    /// Whether requests of APIs that the gateway does not know pass, addresses and all.
-    pub pass_unknown_apis: bool,
-}
-
-/// The networks of clients. A denied network wins over an allowed one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks {
-    /// Who may connect; `None` is everybody.
-    pub allow: Option<Vec<IpNet>>,
-    /// Who may not.
-    pub deny: Vec<IpNet>,
-}
-
-/// How long a client may wait before the gateway closes the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
-    /// Without a byte in either direction and nothing owed.
-    pub idle: Duration,
-    /// Before its first whole request header.
-    pub first_request: Duration,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        // A broker's own limit is 10 minutes: it closes first, and its close is passed on.
-        Self { idle: Duration::from_secs(11 * 60), first_request: Duration::from_secs(10) }
-    }
-}
-
-/// The limits of requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Requests {
-    /// The longest request, without its length, in bytes.
-    pub max_bytes: u32,
-    /// Requests of one connection that wait for their response.
-    pub max_in_flight: usize,
-}
-
-impl Default for Requests {
-    fn default() -> Self {
-        // A broker's own `socket.request.max.bytes`.
-        Self { max_bytes: 104_857_600, max_in_flight: 128 }
-    }
+    /// What is done with requests and responses.
+    pub core: relay::core::Options,
+    /// How long a connection may stand still.
+    pub relay: relay::Options,
+    /// How long a client may take for its first request header.
+    pub first_request_timeout: Duration,
 }
 
 /// What is logged.
@@ -238,6 +142,8 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::kafka::NodeId;
+    use crate::topology::Discovery;
 
     fn surroundings() -> Surroundings {
         Surroundings {
@@ -264,13 +170,13 @@ listeners:
         let (config, warnings) = load("a.yaml", SIX_LINES, &surroundings()).unwrap();
         assert!(warnings.is_empty(), "{warnings}");
         let cluster = &config.clusters[0];
-        assert_eq!((cluster.name.as_str(), cluster.bootstrap.len()), ("main", 2));
-        assert!(matches!(cluster.discovery, Discovery::Own(None)));
+        assert_eq!((cluster.name.as_str(), cluster.topology.bootstrap.len()), ("main", 2));
+        assert!(matches!(cluster.topology.discovery, Discovery::Own(None)));
         let listener = &config.listeners[0];
-        assert_eq!((listener.cluster, listener.port), (0, 9092));
-        assert_eq!(listener.routes.advertised(NodeId(99)), Some(("kafka.example.com", 9192)));
-        assert_eq!(listener.routes.advertised(NodeId(100)), None);
-        assert_eq!(config.admin, Some(([127, 0, 0, 1], 9910).into()));
+        assert_eq!((listener.cluster, listener.listen.port), (0, 9092));
+        assert_eq!(listener.listen.routes.advertised(NodeId(99)), Some(("kafka.example.com", 9192)));
+        assert_eq!(listener.listen.routes.advertised(NodeId(100)), None);
+        assert_eq!(config.admin.bind, Some(([127, 0, 0, 1], 9910).into()));
         assert_eq!(config.limits.max_connections, 10_000);
         assert_eq!(config.limits.held_bytes, 16 << 30);
         assert_eq!(config.node_id, "gw-1");
@@ -289,10 +195,12 @@ listeners:
         password: ${PASSWORD}",
         );
         let (config, _) = load("a.yaml", &text, &surroundings()).unwrap();
-        assert_eq!(&*config.listeners[0].routes.host, "kafka.example.com");
-        let Discovery::Own(Some(credential)) = &config.clusters[0].discovery else { panic!("no credential") };
+        assert_eq!(&*config.listeners[0].listen.routes.host, "kafka.example.com");
+        let Discovery::Own(Some(credential)) = &config.clusters[0].topology.discovery else {
+            panic!("no credential")
+        };
         assert_eq!(credential.password.expose_secret(), "0x1F");
-        assert_eq!(config.clusters[0].bootstrap[0].to_string(), "kafka-0.internal:9092");
+        assert_eq!(config.clusters[0].topology.bootstrap[0].to_string(), "kafka-0.internal:9092");
         assert!(!format!("{config:?}").contains("0x1F"));
     }
 }
