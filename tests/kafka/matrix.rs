@@ -170,7 +170,7 @@ fn row(target: &Target<'_>, client: &'static str) -> BTreeMap<&'static str, Cell
             }
         }
         Err(error) => {
-            cells.extend(functions.iter().map(|function| (*function, Cell::Failed(error.to_string()))))
+            cells.extend(functions.iter().map(|function| (*function, Cell::Failed(error.to_string()))));
         }
     }
     cells
