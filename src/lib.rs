@@ -2,6 +2,7 @@
 //! `ARCHITECTURE.md`.
 
 pub mod admin;
+pub mod app;
 pub mod cluster;
 pub mod config;
 pub mod connect;

@@ -66,6 +66,15 @@ impl Routes {
         self.ranges.iter().find_map(|range| range.bind.checked_add(range.offset(node)?))
     }
 
+    /// The range to add for a node that has none, as a line of the configuration.
+    pub fn range_to_add(&self, node: NodeId) -> String {
+        let last = self.nodes().map(|(_, port)| port).max().unwrap_or(self.bootstrap);
+        match last.checked_add(1) {
+            Some(port) => format!("- {{ nodes: {node}, bind: {port} }}"),
+            None => format!("- {{ nodes: {node}, bind: PORT }}"),
+        }
+    }
+
     /// Every node of every range with the port that is bound for it.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeId, u16)> + '_ {
         self.ranges.iter().flat_map(|range| {
@@ -109,6 +118,11 @@ mod tests {
             assert_eq!(routes.advertised(NodeId(id)), None, "{id}");
             assert_eq!(routes.bound(NodeId(id)), None, "{id}");
         }
+    }
+
+    #[test]
+    fn the_range_to_add_starts_behind_the_last_port() {
+        assert_eq!(routes().range_to_add(NodeId(120)), "- { nodes: 120, bind: 9202 }");
     }
 
     #[test]

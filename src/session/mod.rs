@@ -77,13 +77,29 @@ pub async fn run(client: TcpStream, address: SocketAddr, door: Door, gate: Arc<G
     let connection = guard.connection();
     // The set-up's future is large and short; it is gone while the relay idles for hours.
     let ended = match set_up(client, door, &gate, connection, &signal).await {
-        Ok((relay, _connected)) => {
-            let learn = |found: &Found| gate.topology.learn(&found.brokers);
-            Ended::from(relay.run(learn).await)
-        }
+        Ok((relay, _connected)) => Ended::from(relay.run(|found| learn(&gate, found)).await),
         Err(ended) => ended,
     };
     report(&gate, connection, &ended, started);
+}
+
+/// Takes note of what a response said about the cluster.
+fn learn(gate: &Gate, found: &Found) {
+    gate.topology.learn(&found.brokers);
+    for node in &found.unroutable {
+        let subject = format!("{} {node}", gate.listener);
+        if let Some(repeated) = gate.fold.admit("unroutable", &subject) {
+            tracing::warn!(
+                listener = %gate.listener,
+                cluster = %gate.cluster,
+                node = node.0,
+                add = %gate.core.routes.range_to_add(*node),
+                to = %format_args!("listeners.{}.routing.port.ranges", gate.listener),
+                repeated,
+                "a broker is outside every range, so clients are not told of it",
+            );
+        }
+    }
 }
 
 type Ready = (Relay<TcpStream, TcpStream>, metrics::cluster::Connected);

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"strconv"
@@ -57,6 +58,7 @@ func (a *Acknowledged) Judge(result *Result, expected int64) error {
 type Check struct {
 	topic     string
 	ordered   bool
+	out       *bufio.Writer
 	file      *os.File
 	values    map[string]bool
 	offsets   map[int32]int64
@@ -69,15 +71,16 @@ func NewCheck(topic string, ordered bool, name string) (*Check, error) {
 	file, err := appendTo(name)
 	check := &Check{topic: topic, ordered: ordered, file: file,
 		values: map[string]bool{}, offsets: map[int32]int64{}, sequences: map[string]int64{}}
+	if file != nil {
+		check.out = bufio.NewWriter(file)
+	}
 	return check, err
 }
 
 // See takes one record.
 func (c *Check) See(partition int32, offset int64, key, value string) {
-	if c.file != nil {
-		if _, err := fmt.Fprintln(c.file, partition, offset, value); err != nil {
-			c.fail("%v", err)
-		}
+	if c.out != nil {
+		fmt.Fprintln(c.out, partition, offset, value)
 	}
 	sequence, err := strconv.ParseInt(strings.TrimPrefix(value, c.topic+":"), 10, 64)
 	if err != nil {
@@ -107,7 +110,10 @@ func (c *Check) Distinct() int64 { return int64(len(c.values)) }
 // Judge says whether exactly the expected number of records came, without a fault.
 func (c *Check) Judge(result *Result, expected int64) error {
 	result.Read = c.Distinct()
-	if c.file != nil {
+	if c.out != nil {
+		if err := c.out.Flush(); err != nil {
+			return err
+		}
 		_ = c.file.Close()
 	}
 	if c.fault != nil {

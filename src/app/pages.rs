@@ -1,0 +1,257 @@
+//! What the admin pages show, read from the parts when they are asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use super::State;
+use crate::admin::state::{self, Broker, Check, Cluster, Listener, Range, Readiness, Route, Status};
+use crate::config;
+use crate::kafka::NodeId;
+use crate::net::HostPort;
+use crate::topology::health::Reach;
+use crate::topology::{Discovery, Snapshot};
+
+/// The questions of the admin pages, with their answers.
+pub(super) fn state(state: &Arc<State>) -> state::State {
+    fn ask<T: 'static>(state: &Arc<State>, answer: fn(&State) -> T) -> state::Ask<T> {
+        let state = Arc::clone(state);
+        Box::new(move || answer(&state))
+    }
+    state::State {
+        readiness: ask(state, readiness),
+        metrics: ask(state, metrics),
+        status: ask(state, status),
+        listeners: ask(state, listeners),
+        clusters: ask(state, clusters),
+        routes: ask(state, routes),
+        connections: Arc::clone(&state.registry),
+    }
+}
+
+/// Ports bound, clusters answered, not draining. Brokers that are lost later are a warning: all replicas
+/// would turn unready together.
+pub(super) fn readiness(state: &State) -> Readiness {
+    let mut checks = Vec::new();
+    if state.draining.load(Ordering::Relaxed) {
+        checks.push(Check::fail("process", "stopping: clients should go elsewhere"));
+    }
+    for (name, addresses) in &state.bound.listeners {
+        let first = addresses.first().map(ToString::to_string).unwrap_or_default();
+        checks.push(Check::ok(
+            format!("listener {name}"),
+            format!("{} ports are bound, the bootstrap port on {first}", addresses.len()),
+        ));
+    }
+    for (index, snapshot) in snapshots(state) {
+        let name = format!("cluster {}", snapshot.name);
+        checks.push(match (&snapshot.refreshes.failing, snapshot.ready) {
+            (_, false) => Check::fail(name, unanswered(state, index, &snapshot)),
+            (Some((since, error)), true) => {
+                Check::warn(name, format!("has not answered since {}: {error}", time(*since)))
+            }
+            (None, true) => Check::ok(name, format!("{} brokers are known", snapshot.brokers.len())),
+        });
+        for (node, address, reach) in &snapshot.brokers {
+            if let Reach::Down { since, error, .. } = reach {
+                checks.push(Check::warn(
+                    format!("broker {node} of {}", snapshot.name),
+                    format!("{address} cannot be reached since {}: {error}", time(*since)),
+                ));
+            }
+        }
+        for (listener, node) in unroutable(state, index, &snapshot) {
+            let name = format!("listener {}", listener.listen.name);
+            checks.push(Check::warn(name, listener.advice(node)));
+        }
+    }
+    Readiness { checks }
+}
+
+fn unanswered(state: &State, index: usize, snapshot: &Snapshot) -> String {
+    if let Some((since, error)) = &snapshot.refreshes.failing {
+        return format!("has not answered since {}: {error}", time(*since));
+    }
+    match state.config.clusters.get(index).map(|cluster| &cluster.topology.discovery) {
+        Some(Discovery::LearnOnly) => {
+            "no broker was reached yet; the cluster is learn-only, so brokers become known as clients ask"
+                .to_owned()
+        }
+        Some(Discovery::Own(_) | Discovery::Static(_)) | None => "has not answered yet".to_owned(),
+    }
+}
+
+/// `/metrics`, with the gauges that follow other parts.
+pub(super) fn metrics(state: &State) -> String {
+    let held = state.limits.held();
+    state.metrics.set_buffered(held.bytes(), held.budget());
+    state.metrics.set_ready(readiness(state).is_ready());
+    for (index, snapshot) in snapshots(state) {
+        let mut nodes: Vec<_> = unroutable(state, index, &snapshot).map(|(_, node)| node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        state.metrics.cluster(&snapshot.name).set_unroutable(nodes.len());
+    }
+    state.metrics.render()
+}
+
+fn status(state: &State) -> Status {
+    let held = state.limits.held();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: time(state.started_at),
+        uptime_seconds: state.started.elapsed().as_secs(),
+        draining: state.draining.load(Ordering::Relaxed),
+        connections: state.registry.count(),
+        max_connections: state.limits.options().max_connections,
+        held_bytes: held.bytes(),
+        held_bytes_limit: held.budget(),
+    }
+}
+
+fn listeners(state: &State) -> Vec<Listener> {
+    let parts = state.config.listeners.iter().zip(&state.listener_limits);
+    let mut listeners: Vec<_> = parts
+        .map(|(listener, limits)| {
+            let routes = &listener.listen.routes;
+            Listener {
+                name: listener.listen.name.clone(),
+                cluster: cluster_name(state, listener.cluster),
+                bind: binds(listener, listener.listen.port),
+                advertise: advertise(&routes.host, routes.bootstrap),
+                ranges: routes
+                    .ranges
+                    .iter()
+                    .map(|range| Range {
+                        first_node: range.first.0,
+                        last_node: range.last.0,
+                        bind: range.bind,
+                        advertise: range.advertise,
+                    })
+                    .collect(),
+                connections: limits.connections(),
+            }
+        })
+        .collect();
+    listeners.sort_by(|a, b| a.name.cmp(&b.name));
+    listeners
+}
+
+fn clusters(state: &State) -> Vec<Cluster> {
+    let mut clusters: Vec<_> = snapshots(state)
+        .map(|(index, snapshot)| {
+            let mut outside: Vec<_> = unroutable(state, index, &snapshot).map(|(_, node)| node.0).collect();
+            outside.sort_unstable();
+            outside.dedup();
+            Cluster {
+                discovery: discovery(state, index).to_owned(),
+                answered: snapshot.ready,
+                bootstrap: snapshot.bootstrap.iter().map(|(address, _)| address.to_string()).collect(),
+                brokers: snapshot.brokers.iter().map(broker).collect(),
+                refreshed: snapshot.refreshes.answered.map(time),
+                error: snapshot.refreshes.failing.as_ref().map(|(_, error)| error.clone()),
+                unroutable: outside,
+                name: snapshot.name,
+            }
+        })
+        .collect();
+    clusters.sort_by(|a, b| a.name.cmp(&b.name));
+    clusters
+}
+
+fn broker((node, address, reach): &(NodeId, HostPort, Reach)) -> Broker {
+    let (since, error) = match reach {
+        Reach::Untried => (None, None),
+        Reach::Up { since } => (Some(time(*since)), None),
+        Reach::Down { since, error, .. } => (Some(time(*since)), Some(error.clone())),
+    };
+    Broker { node: node.0, address: address.to_string(), up: up(reach), since, error }
+}
+
+fn routes(state: &State) -> Vec<Route> {
+    let mut listeners: Vec<_> = state.config.listeners.iter().collect();
+    listeners.sort_by(|a, b| a.listen.name.cmp(&b.listen.name));
+    let mut all = Vec::new();
+    for listener in listeners {
+        let Some(topology) = state.topologies.get(listener.cluster) else { continue };
+        let snapshot = topology.snapshot();
+        let routes = &listener.listen.routes;
+        let first = snapshot.bootstrap.first();
+        let route = |node: Option<NodeId>| Route {
+            listener: listener.listen.name.clone(),
+            cluster: snapshot.name.clone(),
+            node: node.map(|node| node.0),
+            bind: Vec::new(),
+            advertise: None,
+            broker: None,
+            up: None,
+        };
+        all.push(Route {
+            bind: binds(listener, listener.listen.port),
+            advertise: Some(advertise(&routes.host, routes.bootstrap)),
+            broker: first.map(|(address, _)| address.to_string()),
+            up: first.and_then(|(_, reach)| up(reach)),
+            ..route(None)
+        });
+        for (node, address, reach) in &snapshot.brokers {
+            all.push(Route {
+                bind: routes.bound(*node).map(|port| binds(listener, port)).unwrap_or_default(),
+                advertise: routes.advertised(*node).map(|(host, port)| advertise(host, port)),
+                broker: Some(address.to_string()),
+                up: up(reach),
+                ..route(Some(*node))
+            });
+        }
+    }
+    all
+}
+
+fn snapshots(state: &State) -> impl Iterator<Item = (usize, Snapshot)> + '_ {
+    state.topologies.iter().map(|topology| topology.snapshot()).enumerate()
+}
+
+/// The known nodes of a cluster that a listener has no port for.
+fn unroutable<'a>(
+    state: &'a State,
+    cluster: usize,
+    snapshot: &'a Snapshot,
+) -> impl Iterator<Item = (&'a config::Listener, NodeId)> {
+    let listeners = state.config.listeners.iter().filter(move |listener| listener.cluster == cluster);
+    listeners.flat_map(|listener| {
+        let nodes = snapshot.brokers.iter().map(|(node, ..)| *node);
+        nodes.filter(|node| listener.listen.routes.bound(*node).is_none()).map(move |node| (listener, node))
+    })
+}
+
+fn up(reach: &Reach) -> Option<bool> {
+    match reach {
+        Reach::Untried => None,
+        Reach::Up { .. } => Some(true),
+        Reach::Down { .. } => Some(false),
+    }
+}
+
+fn binds(listener: &config::Listener, port: u16) -> Vec<String> {
+    let address = |bind: &crate::listen::Bind| std::net::SocketAddr::new(bind.ip, port).to_string();
+    listener.listen.binds.iter().map(address).collect()
+}
+
+fn advertise(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn cluster_name(state: &State, index: usize) -> String {
+    state.config.clusters.get(index).map(|cluster| cluster.name.clone()).unwrap_or_default()
+}
+
+fn discovery(state: &State, index: usize) -> &'static str {
+    match state.config.clusters.get(index).map(|cluster| &cluster.topology.discovery) {
+        Some(Discovery::Own(_)) | None => "own",
+        Some(Discovery::Static(_)) => "static",
+        Some(Discovery::LearnOnly) => "learn-only",
+    }
+}
+
+fn time(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
