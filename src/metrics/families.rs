@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus::{Counter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
-use super::histogram::{Family, Histogram};
+use super::histogram::{Family, Histogram, Span};
 use super::{names, register};
 
 /// The families that listeners and clusters take their series from.
@@ -48,7 +48,7 @@ impl Families {
         let gauge = |definition| register::gauge(registry, definition);
         let gauges = |definition| register::gauges(registry, definition);
         let counters = |definition| register::counters(registry, definition);
-        let histograms = |definition| Family::new(registry, definition);
+        let histograms = |definition| Family::new(registry, definition, Span::Requests);
         let sides = ["client", "broker"];
         let added_latency = histograms(&names::ADDED_LATENCY);
         Self {
@@ -61,7 +61,7 @@ impl Families {
             accepted: counters(&names::ACCEPTED),
             rejected: counters(&names::REJECTED),
             closed: counters(&names::CLOSED),
-            connection_duration: histograms(&names::CONNECTION_DURATION),
+            connection_duration: Family::new(registry, &names::CONNECTION_DURATION, Span::Connections),
             received: counters(&names::RECEIVED),
             sent: counters(&names::SENT),
             added_latency: sides.map(|side| added_latency.with(&[side])),

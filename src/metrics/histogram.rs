@@ -1,5 +1,5 @@
 //! Histograms of durations that the data path can afford: one shard of counters for each few threads,
-//! power-of-two buckets from 64 µs to 16.8 s.
+//! and power-of-two buckets.
 //!
 //! The histogram of the `prometheus` crate searches its bounds and shares its atomics between all
 //! threads; this one finds the bucket with one instruction and touches a cache line of its own thread.
@@ -25,17 +25,37 @@ const LAST_BIT: u32 = 24;
 
 const BUCKETS: usize = (LAST_BIT - FIRST_BIT + 2) as usize;
 
+/// What the buckets of a histogram span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Span {
+    /// What requests take: 64 µs to 16.8 s.
+    Requests,
+    /// What connections last: 262 ms to 19 h.
+    Connections,
+}
+
+impl Span {
+    /// The unit of counting is 2^shift nanoseconds; what is below it is cut off.
+    const fn shift(self) -> u32 {
+        match self {
+            Self::Requests => 0,
+            Self::Connections => 12,
+        }
+    }
+}
+
 /// One histogram; it counts durations and sums them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Histogram {
     shards: [Shard; SHARDS],
+    shift: u32,
 }
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
     buckets: [AtomicU64; BUCKETS],
-    nanoseconds: AtomicU64,
+    sum: AtomicU64,
 }
 
 thread_local! {
@@ -49,23 +69,27 @@ fn shard() -> usize {
     (place.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize % SHARDS
 }
 
-/// The bucket of a duration: bounds are inclusive, as Prometheus has them.
-fn bucket(nanoseconds: u64) -> usize {
-    let microseconds = nanoseconds.div_ceil(1000).max(1);
-    let bit = u64::BITS - (microseconds - 1).leading_zeros();
+/// The bucket of a duration in units: bounds are inclusive, as Prometheus has them.
+fn bucket(units: u64) -> usize {
+    let thousands = units.div_ceil(1000).max(1);
+    let bit = u64::BITS - (thousands - 1).leading_zeros();
     bit.clamp(FIRST_BIT, LAST_BIT + 1).abs_diff(FIRST_BIT) as usize
 }
 
 impl Histogram {
+    fn new(span: Span) -> Self {
+        Self { shards: Default::default(), shift: span.shift() }
+    }
+
     /// Counts one duration; those over 584 years count as that long.
     #[inline]
     pub fn observe(&self, took: Duration) {
-        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let units = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) >> self.shift;
         if let Some(shard) = self.shards.get(shard()) {
-            if let Some(count) = shard.buckets.get(bucket(nanoseconds)) {
+            if let Some(count) = shard.buckets.get(bucket(units)) {
                 count.fetch_add(1, Relaxed);
             }
-            shard.nanoseconds.fetch_add(nanoseconds, Relaxed);
+            shard.sum.fetch_add(units, Relaxed);
         }
     }
 
@@ -86,17 +110,21 @@ impl Histogram {
                 .sum::<u64>();
             if bit <= LAST_BIT {
                 let mut bucket = proto::Bucket::default();
-                bucket.set_upper_bound(Duration::from_micros(1 << bit).as_secs_f64());
+                bucket.set_upper_bound(self.seconds(1000 << bit));
                 bucket.set_cumulative_count(count);
                 buckets.push(bucket);
             }
         }
-        let sum: u64 = self.shards.iter().map(|shard| shard.nanoseconds.load(Relaxed)).sum();
+        let sum: u64 = self.shards.iter().map(|shard| shard.sum.load(Relaxed)).sum();
         let mut sample = proto::Histogram::default();
         sample.set_bucket(buckets);
         sample.set_sample_count(count);
-        sample.set_sample_sum(Duration::from_nanos(sum).as_secs_f64());
+        sample.set_sample_sum(self.seconds(sum));
         sample
+    }
+
+    fn seconds(&self, units: u64) -> f64 {
+        Duration::from_nanos(units).as_secs_f64() * f64::from(1 << self.shift)
     }
 }
 
@@ -104,6 +132,7 @@ impl Histogram {
 #[derive(Clone, Debug)]
 pub(super) struct Family {
     definition: Definition,
+    span: Span,
     desc: Desc,
     series: Arc<Mutex<Vec<Series>>>,
 }
@@ -115,9 +144,9 @@ struct Series {
 }
 
 impl Family {
-    pub(super) fn new(registry: &prometheus::Registry, definition: &Definition) -> Self {
+    pub(super) fn new(registry: &prometheus::Registry, definition: &Definition, span: Span) -> Self {
         let family =
-            Self { definition: *definition, desc: register::desc(definition), series: Arc::default() };
+            Self { definition: *definition, span, desc: register::desc(definition), series: Arc::default() };
         register::collector(registry, family.clone());
         family
     }
@@ -125,7 +154,7 @@ impl Family {
     /// Adds the series of these label values, in the order of the definition. Call it once for each.
     pub(super) fn with(&self, values: &[&str]) -> Arc<Histogram> {
         let labels = register::labels(&self.definition, values);
-        let histogram = Arc::new(Histogram::default());
+        let histogram = Arc::new(Histogram::new(self.span));
         let series = Series { labels, histogram: Arc::clone(&histogram) };
         self.series.lock().unwrap_or_else(PoisonError::into_inner).push(series);
         histogram
@@ -170,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_threads_observe_adds_up() {
-        let histogram = Histogram::default();
+        let histogram = Histogram::new(Span::Requests);
         std::thread::scope(|scope| {
             for _ in 0..16 {
                 scope.spawn(|| {
@@ -188,6 +217,23 @@ mod tests {
         let cumulative: Vec<_> = sample.get_bucket().iter().map(proto::Bucket::cumulative_count).collect();
         assert_eq!(cumulative.first(), Some(&0));
         assert!(cumulative.iter().skip(1).all(|count| *count == 16_000), "{cumulative:?}");
+    }
+
+    #[test]
+    fn connections_last_longer_than_requests() {
+        let histogram = Histogram::new(Span::Connections);
+        for seconds in [0.001, 0.3, 60.0, 600.0, 1e6] {
+            histogram.observe(Duration::from_secs_f64(seconds));
+        }
+        let sample = histogram.sample();
+        assert!((sample.get_sample_sum() - 1_000_660.301).abs() < 1e-3, "{}", sample.get_sample_sum());
+        let below = |seconds: f64| {
+            let reached = sample.get_bucket().iter().find(|bucket| bucket.upper_bound() >= seconds);
+            reached.map(proto::Bucket::cumulative_count)
+        };
+        assert_eq!(sample.get_bucket().first().map(proto::Bucket::upper_bound), Some(0.262_144));
+        assert_eq!([below(0.1), below(1.0), below(60.0), below(60_000.0)], [1, 2, 3, 4].map(Some));
+        assert_eq!(sample.get_sample_count(), 5);
     }
 
     #[test]

@@ -36,15 +36,12 @@ pub enum Rejected {
     PerIp,
     /// The listener's allowed or denied networks.
     Network,
-    /// The process or the listener is stopping.
-    Draining,
     /// The process is out of descriptors.
     Descriptors,
 }
 
 impl Rejected {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Limit, Self::PerIp, Self::Network, Self::Draining, Self::Descriptors];
+    pub(super) const ALL: [Self; 4] = [Self::Limit, Self::PerIp, Self::Network, Self::Descriptors];
 
     /// The value of the label `reason`; the log uses the same word.
     pub const fn as_str(self) -> &'static str {
@@ -52,7 +49,6 @@ impl Rejected {
             Self::Limit => "limit",
             Self::PerIp => "per_ip",
             Self::Network => "network",
-            Self::Draining => "draining",
             Self::Descriptors => "descriptors",
         }
     }
@@ -65,7 +61,7 @@ pub struct Leg {
     pub received: IntCounter,
     /// Bytes written to this side.
     pub sent: IntCounter,
-    /// Time that a frame which came from this side spent inside the gateway. One for all listeners.
+    /// Time that a wake-up with bytes of this side took until they were written. One for all listeners.
     pub added_latency: Arc<Histogram>,
     backpressure: Counter,
 }

@@ -48,7 +48,7 @@ pub(super) const ACCEPTED: Definition = counter(
 pub(super) const REJECTED: Definition = counter(
     "gatehouse_connections_rejected_total",
     &["listener", "reason"],
-    "Client connections turned away before their first byte was read.",
+    "Client connections turned away before their first byte was read; `descriptors` counts failed accepts.",
 );
 pub(super) const CLOSED: Definition = counter(
     "gatehouse_connections_closed_total",
@@ -58,7 +58,7 @@ pub(super) const CLOSED: Definition = counter(
 pub(super) const CONNECTION_DURATION: Definition = histogram(
     "gatehouse_connection_duration_seconds",
     &["listener"],
-    "How long ended client connections had been open; the top bucket, 16.8 s, tells the short ones apart.",
+    "How long ended client connections had been open; buckets from 262 ms to 19 h.",
 );
 pub(super) const RECEIVED: Definition = counter(
     "gatehouse_received_bytes_total",
@@ -70,7 +70,7 @@ pub(super) const SENT: Definition =
 pub(super) const ADDED_LATENCY: Definition = histogram(
     "gatehouse_added_latency_seconds",
     &["side"],
-    "Time a frame spends inside the gateway, from the read that completed what it needed to the write, by the side it came from.",
+    "Time inside the gateway: from the wake-up that read bytes of a side until it had written what it could. One observation for each such wake-up.",
 );
 pub(super) const BACKPRESSURE: Definition = counter(
     "gatehouse_backpressure_seconds_total",
@@ -91,7 +91,7 @@ pub(super) const REQUESTS: Definition = counter(
 pub(super) const REQUEST_DURATION: Definition = histogram(
     "gatehouse_request_duration_seconds",
     &["cluster", "api"],
-    "Broker time: from the last byte of a request sent to the first byte of its response. A series appears with its first request.",
+    "From reading the header of a request to reading the start of its response: the broker's time, and the client's for sending the rest of a long request. A series appears with its first response.",
 );
 pub(super) const LONG_POLL_DURATION: Definition = histogram(
     "gatehouse_long_poll_duration_seconds",

@@ -198,7 +198,7 @@ is a node id of the broker table (1,000 at most; `bootstrap` for an address of t
 `stage` and `path` come from closed lists. Client ids, addresses and topics are not in metrics;
 `/api/v1/connections` has the connections that are open now.
 
-Histograms have power-of-two buckets from 64 µs to 16.8 s.
+Histograms have power-of-two buckets, from 64 µs to 16.8 s where the table says nothing else.
 
 | metric | type | labels | meaning |
 |---|---|---|---|
