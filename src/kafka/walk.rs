@@ -159,8 +159,13 @@ impl Walker {
             Kind::Bytes => read(window, |r| sized(r, flexible, 4))?.map(|skip| (skip, None)),
             Kind::Array(fields) => read(window, |r| {
                 let elements_left = r.array_length(flexible)?;
+                let counted = r.position() as u64;
+                // Multiplied, not walked: thousands of millions may be claimed at no cost to the peer.
+                if let Some(bytes) = fixed_bytes(fields, self.version, flexible) {
+                    return Ok((counted + u64::from(elements_left) * bytes, None));
+                }
                 let level = Level::Fields { fields, next: 0, elements_left };
-                Ok((r.position() as u64, (elements_left > 0).then_some(level)))
+                Ok((counted, (elements_left > 0).then_some(level)))
             })?,
             Kind::Nullable(fields) => read(window, |r| {
                 let present = r.i8()? >= 0;
@@ -221,6 +226,17 @@ fn read<T>(
 /// One byte more than there is, so that a length that is complete is never waited for.
 fn wanted(window: &[u8]) -> usize {
     (window.len() + 1).min(NEED_MAX)
+}
+
+/// The bytes of one element, where they are the same for all.
+fn fixed_bytes(fields: &[Field], version: i16, flexible: bool) -> Option<u64> {
+    fields.iter().filter(|field| (field.since..=field.until).contains(&version)).try_fold(0, |sum, field| {
+        match field.kind {
+            Kind::Fixed(bytes) => Some(sum + u64::from(bytes)),
+            Kind::Tags if !flexible => Some(sum),
+            Kind::String | Kind::Bytes | Kind::Array(_) | Kind::Nullable(_) | Kind::Tags => None,
+        }
+    })
 }
 
 /// The bytes that a length and what it announces take; `width` is that of a length that is no varint.
@@ -294,6 +310,17 @@ mod tests {
         assert_eq!(walker.step(&[]), Ok(Step::Need(1)));
         assert_eq!(walker.step(&[0x7f, 0xff, 0xff, 0xff]), Ok(Step::Skip(0x7fff_ffff + 4)));
         assert_eq!(walker.step(&[]), Ok(Step::Done));
+    }
+
+    #[test]
+    fn a_claimed_number_of_equal_elements_is_one_step() {
+        const NUMBERS: &[Field] =
+            &[field(Kind::Array(const { &[field(Kind::Fixed(4)), field(Kind::Tags)] }))];
+        let mut walker = Walker::new(NUMBERS, 0, false);
+        assert_eq!(walker.step(&[0x7f, 0xff, 0xff, 0xff]), Ok(Step::Skip(4 + 4 * 0x7fff_ffff)));
+        assert_eq!(walker.step(&[]), Ok(Step::Done));
+        assert_eq!(measure(NUMBERS, 0, false, &[0, 0, 0, 1, 9, 9, 9, 9]), Ok(8));
+        assert_eq!(measure(NUMBERS, 0, true, &[2, 9, 9, 9, 9, 0]), Ok(6));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Which brokers a cluster has and where they are: from the gateway's own requests, from a static map,
 //! or from what passing responses teach.
 
+mod discovery;
+pub mod exchange;
 pub mod health;
 pub mod table;
 
@@ -134,7 +136,12 @@ impl Topology {
             ready: AtomicBool::new(false),
             refreshes: Mutex::default(),
         });
-        let _ = shutdown;
+        let watch = shutdown.watch();
+        let following = topology.clone();
+        tokio::spawn(async move {
+            discovery::run(following, shutdown).await;
+            drop(watch);
+        });
         topology
     }
 
@@ -158,7 +165,7 @@ impl Topology {
     /// `None` only where the configuration has neither bootstrap nor static addresses.
     pub fn bootstrap(&self) -> Option<Target> {
         let table = self.table.load();
-        let turn = self.rotation.fetch_add(1, Ordering::Relaxed);
+        let turn = self.turn();
         let health = self.health();
         let bootstrap = self.options.bootstrap.iter().map(|address| (None, address));
         let known = table.nodes.iter().map(|(node, entry)| (Some(*node), &entry.address));
@@ -193,6 +200,15 @@ impl Topology {
     /// # Errors
     /// As [`Dialer::dial`].
     pub async fn dial(&self, target: &Target) -> Result<Connected, connect::Error> {
+        let result = self.reach(target).await;
+        if result.is_err() {
+            self.wanted.notify_one();
+        }
+        result
+    }
+
+    /// As [`dial`](Self::dial), but asks for nothing.
+    async fn reach(&self, target: &Target) -> Result<Connected, connect::Error> {
         let begin = Instant::now();
         let result = self.dialer.dial(&target.address).await;
         match &result {
@@ -235,7 +251,7 @@ impl Topology {
         Snapshot {
             name: self.name.to_string(),
             ready: self.ready(),
-            refreshes: self.refreshes.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            refreshes: self.refreshes().clone(),
             bootstrap: self.options.bootstrap.iter().map(|a| (a.clone(), health.reach(a))).collect(),
             brokers: table
                 .nodes
@@ -286,12 +302,8 @@ impl Topology {
 
     fn failed(&self, target: &Target, error: &connect::Error) {
         self.metrics.node(target.node.map(|node| node.0)).dialled(error.dial());
-        self.unreachable(target, &chain(error));
-        self.wanted.notify_one();
-    }
-
-    fn unreachable(&self, target: &Target, error: &str) {
-        let report = self.health().failed(&target.address, error.to_owned(), Instant::now());
+        let error = chain(error);
+        let report = self.health().failed(&target.address, error.clone(), Instant::now());
         if let Some(Report { since, failures }) = report {
             let node = target.node.map(|node| node.0);
             tracing::warn!(
@@ -300,6 +312,28 @@ impl Topology {
                 "the broker cannot be reached",
             );
         }
+    }
+
+    /// Puts an answer to the gateway's own request into effect.
+    fn answered(&self, brokers: &[Broker]) {
+        self.replace(|table| table.answered(brokers));
+        self.refreshes().answered = Some(SystemTime::now());
+        self.refreshes().failing = None;
+        self.metrics.refreshed();
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    fn unanswered(&self, since: SystemTime, error: String) {
+        self.refreshes().failing = Some((since, error));
+        self.metrics.refresh_failed();
+    }
+
+    fn turn(&self) -> usize {
+        self.rotation.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn refreshes(&self) -> MutexGuard<'_, Refreshes> {
+        self.refreshes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -318,3 +352,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use tokio_util::sync::CancellationToken;
 
+use super::Target;
 use crate::cluster::Broker;
 use crate::kafka::NodeId;
 use crate::net::HostPort;
@@ -26,6 +27,10 @@ pub(super) struct Entry {
 impl Entry {
     fn new(address: HostPort) -> Self {
         Self { address, moved: CancellationToken::new() }
+    }
+
+    pub(super) fn target(&self, node: NodeId) -> Target {
+        Target { node: Some(node), address: self.address.clone(), moved: self.moved.clone() }
     }
 }
 
