@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::session::{Gate, ended};
 use crate::topology::{Discovery, Topology};
-use crate::{admin, listen, relay};
+use crate::{admin, listen};
 
 /// The two runtimes of the process. Load on the data plane must not silence the probes.
 #[derive(Clone, Debug)]
@@ -239,17 +239,9 @@ fn accept(listeners: Vec<listen::Bound>, state: &Arc<State>, signal: &Signal) {
         let gate = Arc::new(Gate {
             listener: listener.listen.name.as_str().into(),
             cluster: cluster.name.as_str().into(),
-            core: Arc::new(relay::core::Options {
-                routes: Arc::clone(&listener.listen.routes),
-                pass_unknown_apis: listener.pass_unknown_apis,
-                max_request_bytes: config.requests.max_bytes,
-                max_in_flight: config.requests.max_in_flight,
-            }),
-            relay: relay::Options {
-                idle_timeout: listener.times.idle,
-                drain_timeout: config.shutdown.drain_timeout,
-            },
-            first_request_timeout: listener.times.first_request,
+            core: Arc::new(listener.core.clone()),
+            relay: listener.relay,
+            first_request_timeout: listener.first_request_timeout,
             topology: Arc::clone(topology),
             held: Arc::clone(state.limits.held()),
             listener_metrics,

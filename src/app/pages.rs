@@ -62,7 +62,7 @@ pub(super) fn readiness(state: &State) -> Readiness {
         }
         for (listener, node) in unroutable(state, index, &snapshot) {
             let name = format!("listener {}", listener.listen.name);
-            checks.push(Check::warn(name, listener.advice(node)));
+            checks.push(Check::warn(name, advice(&listener.listen, node)));
         }
     }
     Readiness { checks }
@@ -221,6 +221,16 @@ fn unroutable<'a>(
         let nodes = snapshot.brokers.iter().map(|(node, ..)| *node);
         nodes.filter(|node| listener.listen.routes.bound(*node).is_none()).map(move |node| (listener, node))
     })
+}
+
+/// What to do about a node that clients are not told of, down to the line to add.
+fn advice(listener: &crate::listen::Options, node: NodeId) -> String {
+    format!(
+        "node {node} is outside every range, so clients are not told of it; \
+         add `{}` to listeners.{}.routing.port.ranges",
+        listener.routes.range_to_add(node),
+        listener.name
+    )
 }
 
 fn up(reach: &Reach) -> Option<bool> {

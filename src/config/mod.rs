@@ -7,9 +7,8 @@ pub mod yaml;
 
 use std::time::Duration;
 
-use crate::kafka::NodeId;
 use crate::limits::machine::Machine;
-use crate::{admin, connect, limits, listen, logging, topology};
+use crate::{admin, connect, limits, listen, logging, relay, topology};
 use check::Check;
 use diagnostic::Diagnostics;
 use yaml::Environment;
@@ -39,9 +38,7 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// The limits of the process.
     pub limits: limits::Options,
-    /// The limits of requests.
-    pub requests: Requests,
-    /// Where admin listens.
+    /// The admin pages.
     pub admin: admin::Options,
     /// The log.
     pub log: Log,
@@ -49,12 +46,12 @@ pub struct Config {
     pub shutdown: Shutdown,
 }
 
-/// A cluster, how to follow it and how to reach it.
+/// A cluster and how to reach it.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     /// Its name in the file.
     pub name: String,
-    /// Where its brokers are learned.
+    /// How its brokers are found.
     pub topology: topology::Options,
     /// How they are dialed.
     pub connect: connect::Options,
@@ -63,60 +60,18 @@ pub struct Cluster {
 /// A listener: where clients come in, and where it leads.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// Its ports, its name, and what clients are told.
-    pub listen: listen::Options,
     /// The index of its cluster in [`Config::clusters`].
     pub cluster: usize,
+    /// Its name, what it binds, what clients are told, and who may connect.
+    pub listen: listen::Options,
     /// How many may connect.
     pub limits: limits::ListenerOptions,
-    /// How long clients may wait.
-    pub times: Times,
-    /// Whether requests of APIs that the gateway does not know pass, addresses and all.
-    pub pass_unknown_apis: bool,
-}
-
-impl Listener {
-    /// What to do about a node outside every range, down to the line to add.
-    pub fn advice(&self, node: NodeId) -> String {
-        let line = self.listen.routes.range_to_add(node);
-        format!(
-            "node {node} is outside every range, so clients are not told of it; \
-             add `{line}` to listeners.{}.routing.port.ranges",
-            self.listen.name
-        )
-    }
-}
-
-/// How long a client may wait before the gateway closes the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
-    /// Without a byte in either direction and nothing owed.
-    pub idle: Duration,
-    /// Before its first whole request header.
-    pub first_request: Duration,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        // A broker's own limit is 10 minutes: it closes first, and its close is passed on.
-        Self { idle: Duration::from_secs(11 * 60), first_request: Duration::from_secs(10) }
-    }
-}
-
-/// The limits of requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Requests {
-    /// The longest request, without its length, in bytes.
-    pub max_bytes: u32,
-    /// Requests of one connection that wait for their response.
-    pub max_in_flight: usize,
-}
-
-impl Default for Requests {
-    fn default() -> Self {
-        // A broker's own `socket.request.max.bytes`.
-        Self { max_bytes: 104_857_600, max_in_flight: 128 }
-    }
+    /// What is done with requests and responses.
+    pub core: relay::core::Options,
+    /// How long a connection may stand still.
+    pub relay: relay::Options,
+    /// How long a client may take for its first request header.
+    pub first_request_timeout: Duration,
 }
 
 /// What is logged.
@@ -187,6 +142,7 @@ mod tests {
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::kafka::NodeId;
     use crate::topology::Discovery;
 
     fn surroundings() -> Surroundings {

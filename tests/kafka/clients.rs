@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::{
     Result,
-    jars::Kafka,
+    jars::{Kafka, joined},
     lab::{self, Lab, Side},
     process::Process,
 };
@@ -90,6 +90,10 @@ impl<'a> Tool<'a> {
         let logging = self.lab.root().join(format!("{}-{file}", self.kafka.version));
         fs::write(&logging, text)?;
         let mut command = self.lab.command(side, "java");
+        let archive = self.kafka.class_archive();
+        if archive.exists() {
+            command.arg(joined("-XX:SharedArchiveFile=", &archive));
+        }
         command.arg("-Xmx256m").args(self.kafka.java_arguments(&logging)).arg(class).args(arguments);
         let stdin = match input {
             Some(text) => {

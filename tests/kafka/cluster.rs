@@ -1,6 +1,6 @@
 //! Three brokers of one Kafka version, each its own process, inside the run's namespace.
 
-use std::{fmt::Write as _, fs, path::PathBuf, process::Command, time::Duration};
+use std::{fmt::Write as _, fs, path::PathBuf, process::Command};
 
 use rustix::process::Signal;
 
@@ -233,9 +233,6 @@ fn copy_directory(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
     }
     Ok(())
 }
-
-/// What a stop needs at most before a broker is killed.
-pub(crate) const STOP: Duration = Duration::from_secs(60);
 
 const LISTENERS: &str =
     "INTERNAL://10.77.0.NODE:9091,PLAINTEXT://10.77.0.NODE:9092,SASL_PLAINTEXT://10.77.0.NODE:9094";

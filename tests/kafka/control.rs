@@ -13,7 +13,7 @@ use crate::{
 pub(crate) fn run(lab: &Lab, cluster: &Cluster<'_>) -> Result<String> {
     lab.reset_leaks()?;
     let listen = format!("{DOOR}:{PORT}");
-    let relay = Relay::start(lab, listen.clone(), Cluster::address(1, PLAIN_PORT))?;
+    let relay = Relay::start(lab, listen.clone(), || Cluster::address(1, PLAIN_PORT))?;
     let class = "org.apache.kafka.tools.ProducerPerformance";
     let server = format!("bootstrap.servers={listen}");
     let arguments = [

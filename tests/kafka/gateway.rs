@@ -55,7 +55,7 @@ impl<'lab> Gateway<'lab> {
         let mut ended = false;
         let ready = poll::until_true("readiness of the gateway", LIMIT, || {
             ended = !self.process.running()?;
-            Ok(ended || self.get("/readyz").is_ok())
+            Ok(ended || self.ready())
         });
         if ended {
             return Err(self.process.explain("the gateway ended at its start"));
@@ -73,6 +73,11 @@ impl<'lab> Gateway<'lab> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
         Ok(line.trim().trim_end_matches(" kB").trim().parse()?)
+    }
+
+    /// Whether it says that it is ready.
+    pub(crate) fn ready(&self) -> bool {
+        self.get("/readyz").is_ok()
     }
 
     /// Asks the gateway to stop.

@@ -17,6 +17,11 @@ pub(crate) const DOOR: &str = "10.77.1.2";
 /// The same door in IPv6.
 pub(crate) const DOOR_V6: &str = "fd77:1::2";
 
+/// Where the first of two gateways behind the door listens.
+pub(crate) const FIRST: &str = "10.77.2.1";
+/// Where the second does.
+pub(crate) const SECOND: &str = "10.77.2.2";
+
 /// Which of the two namespaces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Side {
@@ -65,6 +70,10 @@ impl Lab {
         }
         for node in 1..=3 {
             ip(&format!("-n {brokers} addr add 10.77.0.{node}/32 dev lo"))?;
+        }
+        // Two gateways behind one door need addresses of their own.
+        for instance in [FIRST, SECOND] {
+            ip(&format!("-n {brokers} addr add {instance}/32 dev lo"))?;
         }
         // The only route of the clients beyond the door: a leaked dial must arrive to be counted.
         ip(&format!("-n {clients} route add 10.77.0.0/24 via {DOOR} dev way"))?;

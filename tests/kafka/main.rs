@@ -3,41 +3,114 @@
 mod clients;
 mod cluster;
 mod control;
+mod drain;
+mod endpoints;
+mod faults;
 mod gateway;
 mod jars;
 mod lab;
+mod large;
+mod listeners;
+mod load;
+mod matrix;
 mod poll;
 mod process;
 mod records;
 mod relay;
+mod sasl;
 mod suite;
+mod tools;
 mod wire;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
-use crate::{lab::Lab, suite::Suite};
+use clap::{Parser, ValueEnum};
+
+use crate::{
+    jars::VERSIONS,
+    lab::Lab,
+    matrix::CLIENTS,
+    suite::{Plan, Suite},
+};
 
 /// Anything that went wrong, with the text that a person needs.
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Fault>;
 
+/// Gatehouse in front of real Kafka, with real clients that reach the brokers through it alone.
+#[derive(Parser)]
+#[command(name = "cargo test --test kafka --")]
+struct Arguments {
+    /// What to run
+    #[arg(value_enum, default_value = "all")]
+    what: What,
+    /// The brokers' versions of the matrix; the first also serves the suite
+    #[arg(long, value_delimiter = ',', value_parser = VERSIONS, default_values = VERSIONS)]
+    brokers: Vec<String>,
+    /// The clients of the matrix
+    #[arg(long, value_delimiter = ',', value_parser = CLIENTS, default_values = CLIENTS)]
+    clients: Vec<String>,
+    /// Run the matrix beside the brokers without a gateway, to see what Kafka itself can do
+    #[arg(long)]
+    direct: bool,
+    /// Scenarios of the suite to run, by their names; all without it
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Write tests/kafka/matrix.md from a full matrix
+    #[arg(long)]
+    write_matrix: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// The suite, then the matrix
+    All,
+    /// Leader moves, stopped brokers, SASL, drain, large frames and the rest, on one version
+    Suite,
+    /// Every client with every function on every version
+    Matrix,
+}
+
 fn main() -> ExitCode {
-    match run() {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            println!("error: {error}\n0 passed, 1 failed");
+            println!("FAIL  {error}\n0 passed, 1 failed");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run() -> Result<bool> {
+fn run(arguments: &Arguments) -> Result<bool> {
     let lab = Lab::new()?;
     remove_when_interrupted();
+    let build =
+        Command::new(lab::repository().join("tests/clients/build")).args(&arguments.clients).status()?;
+    if !build.success() {
+        return Err("the client programs could not be built".into());
+    }
+    let mut versions = chosen(&VERSIONS, &arguments.brokers);
+    if arguments.what == What::Suite {
+        versions.truncate(1);
+    }
+    let plan = Plan {
+        scenarios: arguments.what != What::Matrix,
+        matrix: arguments.what != What::Suite,
+        versions,
+        clients: chosen(&CLIENTS, &arguments.clients),
+        direct: arguments.direct,
+        only: arguments.only.clone(),
+        write_matrix: arguments.write_matrix,
+    };
     let mut suite = Suite::new(&lab);
-    suite.versions(&jars::VERSIONS);
+    suite.run(&plan);
     Ok(suite.close())
+}
+
+fn chosen(known: &[&'static str], asked: &[String]) -> Vec<&'static str> {
+    known.iter().copied().filter(|name| asked.iter().any(|asked| asked == name)).collect()
 }
 
 /// A run that is told to stop leaves nothing behind either.

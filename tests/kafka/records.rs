@@ -116,7 +116,7 @@ fn read_partition(address: &str, topic: &str, partition: i32) -> Result<Vec<Seen
         if offset >= answer.high_watermark {
             return Ok(seen);
         }
-        let mut whole = whole_batches(answer.records.unwrap_or_default());
+        let mut whole = whole_batches(&answer.records.unwrap_or_default());
         for record in RecordBatchDecoder::decode_all(&mut whole)?.into_iter().flat_map(|set| set.records) {
             if record.offset < offset {
                 continue;
@@ -133,7 +133,7 @@ fn read_partition(address: &str, topic: &str, partition: i32) -> Result<Vec<Seen
 }
 
 /// The batches that are there to their last byte: a fetch may cut the last one.
-fn whole_batches(records: Bytes) -> Bytes {
+fn whole_batches(records: &Bytes) -> Bytes {
     let mut whole = 0;
     while let Some(mut length) = records.get(whole + 8..whole + 12) {
         let next = whole + 12 + usize::try_from(length.get_u32()).unwrap_or(usize::MAX);

@@ -20,8 +20,12 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Listens on `listen` beside the brokers and connects each client to `target`.
-    pub(crate) fn start(lab: &Lab, listen: String, target: String) -> Result<Self> {
+    /// Listens on `listen` beside the brokers and connects each client to what `target` says at that moment.
+    pub(crate) fn start(
+        lab: &Lab,
+        listen: String,
+        target: impl Fn() -> String + Send + 'static,
+    ) -> Result<Self> {
         let namespace = lab.namespace(Side::Brokers);
         let (stop, stopped) = oneshot::channel();
         let (ready, listening) = std::sync::mpsc::channel();
@@ -56,9 +60,9 @@ impl Drop for Relay {
     }
 }
 
-async fn accept(listener: TcpListener, target: String) {
+async fn accept(listener: TcpListener, target: impl Fn() -> String) {
     while let Ok((mut client, _)) = listener.accept().await {
-        let target = target.clone();
+        let target = target();
         tokio::spawn(async move {
             if let Ok(mut broker) = TcpStream::connect(target).await {
                 drop(copy_bidirectional(&mut client, &mut broker).await);

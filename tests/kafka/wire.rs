@@ -18,6 +18,7 @@ use kafka_protocol::{
         create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
         elect_leaders_request::TopicPartitions,
         metadata_request::MetadataRequestTopic,
+        metadata_response::MetadataResponseTopic,
     },
     protocol::{Decodable as _, Encodable as _, HeaderVersion as _, Request, StrBytes},
 };
@@ -187,6 +188,14 @@ pub(crate) fn leaders(bootstrap: &[String], topic: &str) -> Result<BTreeMap<i32,
         return Err(format!("{topic} has no partitions: error {}", described.error_code).into());
     }
     Ok(leaders)
+}
+
+/// What the newest Metadata says of `topic`, its id among it.
+pub(crate) fn described(bootstrap: &[String], topic: &str) -> Result<MetadataResponseTopic> {
+    let asked = MetadataRequestTopic::default().with_name(Some(topic_name(topic)));
+    let request = MetadataRequest::default().with_topics(Some(vec![asked]));
+    let response = any(bootstrap, |connection| connection.call(12, &request))?;
+    response.topics.into_iter().next().ok_or_else(|| "no topic in the answer".into())
 }
 
 /// Gives `partition` the replica list `nodes`, whose first is the preferred leader, and makes that one lead.

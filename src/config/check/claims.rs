@@ -7,6 +7,7 @@ use super::Check;
 use super::listener::Bind;
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
+use crate::listen;
 use crate::net::{Host, HostPort};
 
 /// Faults of one kind that are reported; who has more has one cause.
@@ -45,8 +46,7 @@ impl Kind<'_> {
 }
 
 struct Bound {
-    address: IpAddr,
-    ipv6_only: bool,
+    address: listen::Bind,
     ports: RangeInclusive<u16>,
     place: Place,
     label: String,
@@ -79,7 +79,6 @@ impl Claims {
         for address in &bind.addresses {
             self.bound.push(Bound {
                 address: *address,
-                ipv6_only: bind.ipv6_only,
                 ports: ports.clone(),
                 place: place.clone(),
                 label: kind.label(&ports),
@@ -168,8 +167,8 @@ impl Check<'_> {
                 address.host.ip()
             };
             let is_bound = |bound: &&Bound| {
-                let wildcard = bound.address.is_unspecified() && ip.is_some_and(|ip| ip.is_loopback());
-                bound.ports.contains(&address.port) && (wildcard || ip == Some(bound.address))
+                let wildcard = bound.address.ip.is_unspecified() && ip.is_some_and(|ip| ip.is_loopback());
+                bound.ports.contains(&address.port) && (wildcard || ip == Some(bound.address.ip))
             };
             let is_told = |told: &&Told| told.host == address.host && told.ports.contains(&address.port);
             let title = format!("`{address}` leads to the gateway itself");
@@ -208,8 +207,8 @@ fn common(one: &RangeInclusive<u16>, other: &RangeInclusive<u16>) -> Option<u16>
 /// Whether one socket is in the way of the other, on the same port.
 fn same_socket(one: &Bound, other: &Bound) -> bool {
     let takes_all = |of: &Bound, other: &Bound| {
-        of.address.is_unspecified()
-            && (of.address.is_ipv4() == other.address.is_ipv4() || of.address.is_ipv6() && !of.ipv6_only)
+        let (ip, dual) = (of.address.ip, of.address.ip.is_ipv6() && !of.address.v6_only);
+        ip.is_unspecified() && (ip.is_ipv4() == other.address.ip.is_ipv4() || dual)
     };
-    one.address == other.address || takes_all(one, other) || takes_all(other, one)
+    one.address.ip == other.address.ip || takes_all(one, other) || takes_all(other, one)
 }

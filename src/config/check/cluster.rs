@@ -1,10 +1,7 @@
 //! `clusters`: where the brokers are, and how the gateway learns of them.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::Duration;
-
-use secrecy::SecretString;
 
 use super::claims::Claims;
 use super::section::Section;
@@ -33,18 +30,26 @@ const SETTINGS: &[&str] = &[
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The most that a file with a secret may hold, in bytes.
-const SECRET_BYTES_MAX: usize = 64 * 1024;
-
 impl Check<'_> {
     /// All clusters, in the order of the file.
-    pub(super) fn clusters(&mut self, file: &Section<'_>, claims: &mut Claims) -> Checked<Vec<Cluster>> {
+    pub(super) fn clusters(
+        &mut self,
+        file: &Section<'_>,
+        client_id: &str,
+        claims: &mut Claims,
+    ) -> Checked<Vec<Cluster>> {
         let node = self.required(file, "the file", "clusters")?;
         let entries = self.filled_map(node, "`clusters`")?;
-        all(entries.iter().map(|(name, value)| self.cluster(name, value, claims)))
+        all(entries.iter().map(|(name, value)| self.cluster(name, value, client_id, claims)))
     }
 
-    fn cluster(&mut self, name: &Name, value: &Node, claims: &mut Claims) -> Checked<Cluster> {
+    fn cluster(
+        &mut self,
+        name: &Name,
+        value: &Node,
+        client_id: &str,
+        claims: &mut Claims,
+    ) -> Checked<Cluster> {
         let named = self.name(name);
         let what = format!("cluster `{}`", name.text);
         let section = self.section(value, &name.place, &what, SETTINGS)?;
@@ -68,7 +73,7 @@ impl Check<'_> {
                 bootstrap: bootstrap?,
                 refresh: refresh?,
                 discovery: discovery?,
-                client_id: String::from("gatehouse"),
+                client_id: client_id.to_owned(),
             },
             connect: connect::Options {
                 timeout: timeout?,
@@ -132,50 +137,6 @@ impl Check<'_> {
         let username = self.required(&section, "`sasl`", "username").and_then(|node| self.text(node));
         let password = self.required(&section, "`sasl`", "password").and_then(|node| self.secret(node));
         Ok(Credential { mechanism: mechanism?, username: username?.to_owned(), password: password? })
-    }
-
-    /// A secret: the text itself, which should be a variable, or the file or variable that holds it.
-    fn secret(&mut self, node: &Node) -> Checked<SecretString> {
-        if !matches!(node.value, Value::Map(_)) {
-            return match self.text(node)? {
-                "" => self.report(Diagnostic::error(Code::SecretFile, "the secret is empty", &node.place)),
-                text => Ok(SecretString::from(text)),
-            };
-        }
-        let section = self.section(node, &node.place, "`password`", &["file", "env"])?;
-        match (section.get("file"), section.get("env")) {
-            (Some(file), None) => self.secret_file(file),
-            (None, Some(variable)) => {
-                let name = self.text(variable)?;
-                match self.surroundings.environment.get(name) {
-                    Some(value) if !value.is_empty() => Ok(SecretString::from(value.as_str())),
-                    Some(_) | None => {
-                        let title = format!("environment variable `{name}` is not set or empty");
-                        self.report(Diagnostic::error(Code::UnsetVariable, title, &variable.place))
-                    }
-                }
-            }
-            (Some(_), Some(_)) | (None, None) => {
-                let title = "a secret has one source";
-                let fault = Diagnostic::error(Code::WrongKind, title, &self.visible(&node.place));
-                self.report(fault.help("`{ file: PATH }` or `{ env: NAME }`"))
-            }
-        }
-    }
-
-    fn secret_file(&mut self, node: &Node) -> Checked<SecretString> {
-        let path = self.text(node)?;
-        let refused = |why: String| Diagnostic::error(Code::SecretFile, why, &node.place);
-        match fs::read_to_string(path) {
-            Err(error) => self.report(refused(format!("`{path}` cannot be read: {error}"))),
-            Ok(text) => match text.strip_suffix('\n').map_or(text.as_str(), |t| t.trim_end_matches('\r')) {
-                "" => self.report(refused(format!("`{path}` is empty"))),
-                secret if secret.len() > SECRET_BYTES_MAX => {
-                    self.report(refused(format!("`{path}` is too large for a secret")))
-                }
-                secret => Ok(SecretString::from(secret)),
-            },
-        }
     }
 
     fn allow(&mut self, node: &Node) -> Checked<AllowList> {

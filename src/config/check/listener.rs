@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::claims::{Claims, Kind};
+use super::process::Requests;
 use super::section::{Section, closest};
 use super::value::all;
 use super::{Check, Checked, Reported};
+use crate::config::Listener;
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::yaml::{Name, Node};
-use crate::config::{Listener, Times};
-use crate::limits;
 use crate::listen::{self, Networks};
+use crate::{limits, relay};
 
 const SETTINGS: &[&str] =
     &["bind", "ipv6_only", "cluster", "advertise", "routing", "networks", "limits", "unknown_apis"];
@@ -25,17 +26,42 @@ const LISTENERS_MAX: usize = 256;
 /// Addresses of one listener.
 const ADDRESSES_MAX: usize = 16;
 
+/// What all listeners have from other sections.
+#[derive(Clone, Copy)]
+pub(super) struct Shared {
+    pub(super) requests: Requests,
+    pub(super) drain_timeout: Duration,
+}
+
+/// How long a client may wait before the gateway closes the connection.
+#[derive(Clone, Copy)]
+struct Times {
+    idle: Duration,
+    first_request: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        // A broker's own limit is 10 minutes: it closes first, and its close is passed on.
+        Self { idle: Duration::from_secs(11 * 60), first_request: Duration::from_secs(10) }
+    }
+}
+
 /// The addresses that a listener binds, all on the same port.
 pub(super) struct Bind<'n> {
-    pub(super) addresses: Vec<IpAddr>,
-    pub(super) ipv6_only: bool,
+    pub(super) addresses: Vec<listen::Bind>,
     pub(super) port: u16,
     pub(super) place: &'n Place,
 }
 
 impl Check<'_> {
     /// All listeners, in the order of the file.
-    pub(super) fn listeners(&mut self, file: &Section<'_>, claims: &mut Claims) -> Checked<Vec<Listener>> {
+    pub(super) fn listeners(
+        &mut self,
+        file: &Section<'_>,
+        shared: Shared,
+        claims: &mut Claims,
+    ) -> Checked<Vec<Listener>> {
         let node = self.required(file, "the file", "listeners")?;
         let entries = self.filled_map(node, "`listeners`")?;
         if let Some((name, _)) = entries.get(LISTENERS_MAX) {
@@ -44,14 +70,14 @@ impl Check<'_> {
         }
         // A fault in `clusters` is reported there.
         let clusters = file.get("clusters").map(|node| node.names()).unwrap_or_default();
-        all(entries.iter().map(|(name, value)| self.listener(name, value, &clusters, claims)))
+        all(entries.iter().map(|(name, value)| self.listener((name, value), &clusters, shared, claims)))
     }
 
     fn listener(
         &mut self,
-        name: &Name,
-        value: &Node,
+        (name, value): (&Name, &Node),
         clusters: &[&str],
+        shared: Shared,
         claims: &mut Claims,
     ) -> Checked<Listener> {
         let named = self.name(name);
@@ -70,20 +96,25 @@ impl Check<'_> {
         let pass_unknown_apis = section.get("unknown_apis").map(|node| self.choice(node, choices));
         named?;
         let (limits, times) = limits?.unwrap_or_default();
-        let (bind, cluster, routes) = (bind?, cluster?, routes?);
-        let binds = bind.addresses.iter().map(|ip| listen::Bind { ip: *ip, v6_only: bind.ipv6_only });
+        let (bind, routes) = (bind?, Arc::new(routes?));
         Ok(Listener {
+            cluster: cluster?,
+            limits,
+            core: relay::core::Options {
+                routes: Arc::clone(&routes),
+                pass_unknown_apis: pass_unknown_apis.transpose()?.unwrap_or_default(),
+                max_request_bytes: shared.requests.max_bytes,
+                max_in_flight: shared.requests.max_in_flight,
+            },
+            relay: relay::Options { idle_timeout: times.idle, drain_timeout: shared.drain_timeout },
+            first_request_timeout: times.first_request,
             listen: listen::Options {
                 name: name.text.clone(),
-                binds: binds.collect(),
+                binds: bind.addresses,
                 port: bind.port,
-                routes: Arc::new(routes),
+                routes,
                 networks: networks.transpose()?.unwrap_or_default(),
             },
-            cluster,
-            limits,
-            times,
-            pass_unknown_apis: pass_unknown_apis.transpose()?.unwrap_or_default(),
         })
     }
 
@@ -112,8 +143,9 @@ impl Check<'_> {
         // IPv4 addresses beside `[::]` would be bound twice if that took IPv4 too.
         let ipv6_only = ipv6_only?.unwrap_or(addresses.iter().any(SocketAddr::is_ipv4));
         let port = addresses.first().ok_or(Reported)?.port();
-        let addresses = addresses.iter().map(SocketAddr::ip).collect();
-        Ok(Bind { addresses, ipv6_only, port, place: first })
+        let bind =
+            |address: &SocketAddr| listen::Bind { ip: address.ip(), v6_only: ipv6_only && address.is_ipv6() };
+        Ok(Bind { addresses: addresses.iter().map(bind).collect(), port, place: first })
     }
 
     /// An address to bind.

@@ -5,14 +5,15 @@ mod cluster;
 mod listener;
 mod process;
 mod routing;
+mod secret;
 mod section;
 mod value;
 
 use super::diagnostic::Diagnostic;
 use super::yaml::Node;
 use super::{Config, Surroundings};
-use crate::admin;
 use claims::Claims;
+use listener::Shared;
 
 /// Something cannot be used, and a fault that says so has been reported.
 #[derive(Clone, Copy, Debug)]
@@ -49,26 +50,27 @@ impl Check<'_> {
         let mut claims = Claims::default();
         let version = self.version(&file);
         let node_id = self.node_id(&file);
-        let clusters = self.clusters(&file, &mut claims);
-        let listeners = self.listeners(&file, &mut claims);
+        let client_id = node_id.as_deref().map_or(String::new(), |id| format!("gatehouse-{id}"));
+        let clusters = self.clusters(&file, &client_id, &mut claims);
+        let limits = self.limits_section(&file);
+        let requests = self.requests(limits);
+        let shutdown = self.shutdown(&file);
+        let shared = Shared {
+            requests: requests.unwrap_or_default(),
+            drain_timeout: shutdown.unwrap_or_default().drain_timeout,
+        };
+        let listeners = self.listeners(&file, shared, &mut claims);
         let admin = self.admin(&file, &mut claims);
         let log = self.log(&file);
-        let shutdown = self.shutdown(&file);
-        let limits = self.limits(&file, claims.ports());
+        let limits = self.limits(limits, claims.ports());
         self.cross_check(&claims);
-        version?;
-        let (limits, requests) = limits?;
-        let (node_id, mut clusters) = (node_id?, clusters?);
-        for cluster in &mut clusters {
-            cluster.topology.client_id = format!("gatehouse-{node_id}");
-        }
+        version.and(requests)?;
         Ok(Config {
-            node_id,
-            clusters,
+            node_id: node_id?,
+            clusters: clusters?,
             listeners: listeners?,
-            limits,
-            requests,
-            admin: admin::Options { bind: admin?, ..Default::default() },
+            limits: limits?,
+            admin: admin?,
             log: log?,
             shutdown: shutdown?,
         })

@@ -1,18 +1,20 @@
 //! What concerns the whole process: `version`, `node`, `limits`, `admin`, `log`, `shutdown`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::claims::{Claims, Kind};
 use super::listener::Bind;
 use super::section::Section;
-use super::value::Size;
+use super::value::{Size, all};
 use super::{Check, Checked};
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::yaml::{Name, Node, Value};
-use crate::config::{Log, Requests, Shutdown};
-use crate::{limits, logging};
+use crate::config::{Log, Shutdown};
+use crate::net::Host;
+use crate::{admin, limits, listen, logging};
 
 const LIMITS: &[&str] = &[
     "max_connections",
@@ -21,14 +23,28 @@ const LIMITS: &[&str] = &[
     "max_in_flight_requests",
     "held_bytes",
 ];
-const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9910);
 const NAME_BYTES_MAX: usize = 63;
 /// Smaller budgets would make every read a small one.
 const HELD_BYTES_MIN: u64 = 1 << 20;
-/// What a frame's length can say.
-const REQUEST_BYTES_MAX: u64 = i32::MAX as u64;
-const REQUEST_BYTES_MIN: u64 = 1 << 10;
-const IN_FLIGHT_MAX: u64 = 65_536;
+/// The upper end is what a frame's length can say.
+const REQUEST_BYTES: RangeInclusive<u64> = 1 << 10..=i32::MAX as u64;
+const IN_FLIGHT: RangeInclusive<u64> = 1..=65_536;
+
+/// The limits of requests.
+#[derive(Clone, Copy)]
+pub(super) struct Requests {
+    /// The longest request, without its length, in bytes.
+    pub(super) max_bytes: u32,
+    /// Requests of one connection that wait for their response.
+    pub(super) max_in_flight: usize,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        // A broker's own `socket.request.max.bytes`.
+        Self { max_bytes: 104_857_600, max_in_flight: 128 }
+    }
+}
 
 impl Check<'_> {
     /// Reports a name that is unfit for metrics and logs.
@@ -65,38 +81,44 @@ impl Check<'_> {
         Ok(text.to_owned())
     }
 
-    /// The limits of the process, which binds `ports` ports, and those of requests.
+    pub(super) fn limits_section<'n>(&mut self, file: &Section<'n>) -> Checked<Option<Section<'n>>> {
+        file.entry("limits")
+            .map(|(name, node)| self.section(node, &name.place, "`limits`", LIMITS))
+            .transpose()
+    }
+
+    /// The limits of requests.
+    pub(super) fn requests(&mut self, section: Checked<Option<Section<'_>>>) -> Checked<Requests> {
+        let (section, default) = (section?, Requests::default());
+        let get = |name: &str| section.and_then(|section| section.get(name));
+        let bytes = get("max_request_bytes").map(|node| self.bytes(node, &REQUEST_BYTES)).transpose();
+        let in_flight = get("max_in_flight_requests").map(|node| self.number(node, &IN_FLIGHT)).transpose();
+        Ok(Requests {
+            max_bytes: bytes?.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(default.max_bytes),
+            max_in_flight: in_flight?.and_then(|n| usize::try_from(n).ok()).unwrap_or(default.max_in_flight),
+        })
+    }
+
+    /// The limits of the process, which binds `ports` ports.
     pub(super) fn limits(
         &mut self,
-        file: &Section<'_>,
+        section: Checked<Option<Section<'_>>>,
         ports: usize,
-    ) -> Checked<(limits::Options, Requests)> {
-        let section =
-            file.entry("limits").map(|(name, node)| self.section(node, &name.place, "`limits`", LIMITS));
-        let section = section.transpose()?;
+    ) -> Checked<limits::Options> {
+        let section = section?;
         let get = |name: &str| section.and_then(|section| section.get(name));
         let asked = get("max_connections").map(|node| Ok((self.limit(node)?, &node.place))).transpose();
         let per_ip = get("max_connections_per_ip").map(|node| self.limit(node)).transpose();
-        let bounds = REQUEST_BYTES_MIN..=REQUEST_BYTES_MAX;
-        let default = Requests::default();
-        let bytes = get("max_request_bytes").map(|node| self.bytes(node, &bounds)).transpose();
-        let in_flight =
-            get("max_in_flight_requests").map(|node| self.number(node, &(1..=IN_FLIGHT_MAX))).transpose();
         let held = get("held_bytes").map(|node| self.held_bytes(node)).transpose();
         let max_connections = self.fitting(asked?, ports, section.map(|section| section.name));
-        let options = limits::Options {
+        Ok(limits::Options {
             max_connections: max_connections?,
             max_connections_per_ip: per_ip?,
             held_bytes: held?.unwrap_or_else(|| self.surroundings.machine.held_bytes()),
-        };
-        let requests = Requests {
-            max_bytes: bytes?.and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(default.max_bytes),
-            max_in_flight: in_flight?.and_then(|n| usize::try_from(n).ok()).unwrap_or(default.max_in_flight),
-        };
-        Ok((options, requests))
+        })
     }
 
-    fn bytes(&mut self, node: &Node, bounds: &std::ops::RangeInclusive<u64>) -> Checked<u64> {
+    fn bytes(&mut self, node: &Node, bounds: &RangeInclusive<u64>) -> Checked<u64> {
         match self.size(node)? {
             Size::Bytes(bytes) if bounds.contains(&bytes) => Ok(bytes),
             Size::Bytes(_) | Size::Percent(_) => {
@@ -130,23 +152,32 @@ impl Check<'_> {
         }
     }
 
-    /// Where admin listens; `None` where it is turned off.
-    pub(super) fn admin(&mut self, file: &Section<'_>, claims: &mut Claims) -> Checked<Option<SocketAddr>> {
+    /// The admin pages.
+    pub(super) fn admin(&mut self, file: &Section<'_>, claims: &mut Claims) -> Checked<admin::Options> {
+        let default = admin::Options::default();
         let Some((name, node)) = file.entry("admin") else {
-            claim(claims, ADMIN_DEFAULT, &(0..0));
-            return Ok(Some(ADMIN_DEFAULT));
+            claim(claims, default.bind, &(0..0));
+            return Ok(default);
         };
-        let section = self.section(node, &name.place, "`admin`", &["bind"])?;
-        let Some(node) = section.get("bind") else {
-            claim(claims, ADMIN_DEFAULT, &name.place);
-            return Ok(Some(ADMIN_DEFAULT));
+        let section = self.section(node, &name.place, "`admin`", &["bind", "hosts", "token"])?;
+        let hosts = section.get("hosts").map(|node| self.hosts(node)).transpose();
+        let token = section.get("token").map(|node| self.optional_secret(node)).transpose();
+        let (bind, place) = match section.get("bind") {
+            None => (default.bind, &name.place),
+            Some(node) if matches!(node.value, Value::Null) => (None, &node.place),
+            Some(node) => (Some(self.bind_address(node)?), &node.place),
         };
-        if matches!(node.value, Value::Null) {
-            return Ok(None);
-        }
-        let address = self.bind_address(node)?;
-        claim(claims, address, &node.place);
-        Ok(Some(address))
+        claim(claims, bind, place);
+        Ok(admin::Options { bind, hosts: hosts?.unwrap_or_default(), token: token?.flatten() })
+    }
+
+    /// Names by which the admin pages may be called.
+    fn hosts(&mut self, node: &Node) -> Checked<Vec<String>> {
+        let items = self.list(node, "`hosts`")?;
+        all(items.into_iter().map(|item| match self.text(item)? {
+            host if Host::parse(host.as_bytes()).is_ok() => Ok(host.to_owned()),
+            _ => self.bad(Code::Address, item, "a host name", None),
+        }))
     }
 
     pub(super) fn log(&mut self, file: &Section<'_>) -> Checked<Log> {
@@ -208,7 +239,10 @@ impl Check<'_> {
     }
 }
 
-fn claim(claims: &mut Claims, address: SocketAddr, place: &Place) {
-    let bind = Bind { addresses: vec![address.ip()], ipv6_only: false, port: address.port(), place };
-    claims.bind(&bind, address.port()..=address.port(), place, Kind::Admin);
+fn claim(claims: &mut Claims, address: Option<SocketAddr>, place: &Place) {
+    if let Some(address) = address {
+        let addresses = vec![listen::Bind { ip: address.ip(), v6_only: false }];
+        let bind = Bind { addresses, port: address.port(), place };
+        claims.bind(&bind, address.port()..=address.port(), place, Kind::Admin);
+    }
 }

@@ -36,7 +36,6 @@ const NOT_OFFERED: &[(&str, &str)] = &[
     ("auth", "logins pass through to the brokers; this version does not check them itself"),
     ("new_connections_per_second", "this version limits connections by number; see `max_connections_per_ip`"),
     ("max_connection_age", "this version lets a connection live as long as both sides want"),
-    ("token", "nothing can be changed over the admin port of this version, so it has no token"),
 ];
 
 const TLS: &str = "this version neither terminates nor starts TLS; take the setting out, and keep the \

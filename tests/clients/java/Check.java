@@ -21,7 +21,7 @@ final class Check implements AutoCloseable {
     Check(String topic, boolean ordered, String file) throws IOException {
         this.topic = topic;
         this.ordered = ordered;
-        this.out = file == null ? null : new PrintWriter(new FileWriter(file, true));
+        this.out = file == null ? null : new PrintWriter(new FileWriter(file, true), true);
     }
 
     void see(ConsumerRecord<String, String> record) {

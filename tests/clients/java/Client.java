@@ -1,3 +1,4 @@
+import java.io.File;
 import java.io.InputStream;
 import java.util.Arrays;
 import java.util.Collection;
@@ -138,7 +139,7 @@ abstract class Client {
         properties.put("key.serializer", "org.apache.kafka.common.serialization.StringSerializer");
         properties.put("value.serializer", "org.apache.kafka.common.serialization.StringSerializer");
         properties.put("acks", acks);
-        properties.put("enable.idempotence", acks.equals("all") ? "true" : "false");
+        properties.putIfAbsent("enable.idempotence", acks.equals("all") ? "true" : "false");
         properties.put("max.in.flight.requests.per.connection", String.valueOf(inFlight()));
         return properties;
     }
@@ -168,7 +169,8 @@ abstract class Client {
             long sequence = 0;
             try (KafkaProducer<String, String> producer = new KafkaProducer<>(producer("all"))) {
                 long start = System.nanoTime();
-                for (long spent = 0; spent < span; spent = System.nanoTime() - start) {
+                String stop = arguments.optional("stop");
+                for (long spent = 0; spent < span && (stop == null || !new File(stop).exists()); spent = System.nanoTime() - start) {
                     for (long due = spent * rate / 1_000_000_000; sequence < due; sequence++) {
                         producer.send(record(topic, sequence), acknowledged.of(sequence));
                     }

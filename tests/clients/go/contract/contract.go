@@ -169,7 +169,18 @@ func Committed(count int64) int64 {
 
 func committed(sequence int64) bool { return sequence/transaction%2 == 0 }
 
-// Paced calls send with 0, 1, 2 … at the argument rate, for the argument seconds, and returns how many there were.
+// stopped says whether the file of the argument stop exists.
+func (a Args) stopped() bool {
+	name, given := a["stop"]
+	if !given {
+		return false
+	}
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+// Paced calls send with 0, 1, 2 … at the argument rate, for the argument seconds or until the file of the argument stop exists,
+// and returns how many there were.
 func Paced(args Args, send func(sequence int64) error) (int64, error) {
 	rate, err := args.Number("rate", 0)
 	if err != nil || rate <= 0 {
@@ -183,7 +194,7 @@ func Paced(args Args, send func(sequence int64) error) (int64, error) {
 	start := time.Now()
 	for {
 		spent := time.Since(start)
-		if spent >= time.Duration(seconds)*time.Second {
+		if spent >= time.Duration(seconds)*time.Second || args.stopped() {
 			return sequence, nil
 		}
 		for ; sequence < int64(spent.Seconds()*float64(rate)); sequence++ {

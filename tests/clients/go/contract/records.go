@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"strconv"
@@ -58,7 +57,6 @@ func (a *Acknowledged) Judge(result *Result, expected int64) error {
 type Check struct {
 	topic     string
 	ordered   bool
-	out       *bufio.Writer
 	file      *os.File
 	values    map[string]bool
 	offsets   map[int32]int64
@@ -71,16 +69,15 @@ func NewCheck(topic string, ordered bool, name string) (*Check, error) {
 	file, err := appendTo(name)
 	check := &Check{topic: topic, ordered: ordered, file: file,
 		values: map[string]bool{}, offsets: map[int32]int64{}, sequences: map[string]int64{}}
-	if file != nil {
-		check.out = bufio.NewWriter(file)
-	}
 	return check, err
 }
 
 // See takes one record.
 func (c *Check) See(partition int32, offset int64, key, value string) {
-	if c.out != nil {
-		fmt.Fprintln(c.out, partition, offset, value)
+	if c.file != nil {
+		if _, err := fmt.Fprintln(c.file, partition, offset, value); err != nil {
+			c.fail("%v", err)
+		}
 	}
 	sequence, err := strconv.ParseInt(strings.TrimPrefix(value, c.topic+":"), 10, 64)
 	if err != nil {
@@ -110,10 +107,7 @@ func (c *Check) Distinct() int64 { return int64(len(c.values)) }
 // Judge says whether exactly the expected number of records came, without a fault.
 func (c *Check) Judge(result *Result, expected int64) error {
 	result.Read = c.Distinct()
-	if c.out != nil {
-		if err := c.out.Flush(); err != nil {
-			return err
-		}
+	if c.file != nil {
 		_ = c.file.Close()
 	}
 	if c.fault != nil {

@@ -1,0 +1,58 @@
+//! One of two gateways behind a balancer stops under load: nobody loses or doubles a record.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::{
+    Result,
+    cluster::{Cluster, NODES, bootstrap},
+    gateway::{Gateway, PORT, door, quoted},
+    lab::{DOOR, FIRST, Lab, SECOND},
+    load::Load,
+    poll::{self, LIMIT},
+    relay::Relay,
+    suite::no_leaks,
+};
+
+/// The balancer leaves the first gateway as soon as that one says that it is not ready, as any balancer does.
+pub(crate) fn run(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
+    let mut first = Gateway::start_with(lab, "gateway-first", &configuration(FIRST, "127.0.0.1:9911"))?;
+    let second = Gateway::start_with(lab, "gateway-second", &configuration(SECOND, "127.0.0.1:9912"))?;
+    let moved = Arc::new(AtomicBool::new(false));
+    let _balancer = balancer(lab, &moved)?;
+    let plain = ["client.enable.idempotence=false"];
+    let mut loads = vec![
+        Load::start(lab, "java-4.4", "drained-idempotent", &door())?,
+        Load::start_with(lab, "java-4.4", "drained-plain", &door(), &plain)?,
+        Load::start(lab, "franz-go", "drained-franz-go", &door())?,
+    ];
+    first.terminate()?;
+    poll::until_true("the first gateway to be unready", LIMIT, || Ok(!first.ready()))?;
+    moved.store(true, Ordering::Relaxed);
+    first.wait(LIMIT)?;
+    loads.iter_mut().try_for_each(Load::progress)?;
+    let records: u64 = loads.into_iter().map(Load::finish).sum::<Result<u64>>()?;
+    second.stop()?;
+    no_leaks(lab)?;
+    Ok(format!("{records} records from idempotent and plain producers, none lost, none doubled"))
+}
+
+fn balancer(lab: &Lab, moved: &Arc<AtomicBool>) -> Result<Vec<Relay>> {
+    let ports = std::iter::once(PORT).chain(NODES.iter().zip(PORT + 2..).map(|(_, port)| port));
+    let relay = |port| {
+        let moved = Arc::clone(moved);
+        let target = move || format!("{}:{port}", if moved.load(Ordering::Relaxed) { SECOND } else { FIRST });
+        Relay::start(lab, format!("{DOOR}:{port}"), target)
+    };
+    ports.map(relay).collect()
+}
+
+fn configuration(bind: &str, admin: &str) -> String {
+    format!(
+        "clusters:\n  main: {{ bootstrap: [{}] }}\nlisteners:\n  external:\n    bind: {bind}:{PORT}\n    advertise: {DOOR}\n\
+         admin: {{ bind: {admin} }}\nshutdown: {{ ready_delay: 1s, drain_timeout: 30s, hard_stop_after: 60s }}\n",
+        quoted(&bootstrap())
+    )
+}
