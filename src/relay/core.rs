@@ -114,6 +114,8 @@ pub struct Core {
     /// Raw tokens that the client will send before it speaks Kafka again.
     tokens: u8,
     streaming: Option<Streaming>,
+    /// What is left of a response whose start was replaced.
+    rest: u64,
     lingering: bool,
     event: Option<Event>,
     found: Option<Box<Found>>,
@@ -128,6 +130,7 @@ impl Core {
             handshake: false,
             tokens: 0,
             streaming: None,
+            rest: 0,
             lingering: false,
             event: None,
             found: None,
@@ -141,12 +144,12 @@ impl Core {
 
     /// Whether a frame of the gateway's own is the next thing that the client is owed.
     pub fn answer_is_next(&self) -> bool {
-        self.streaming.is_none() && matches!(self.in_flight.head(), Some(Pending::Answer(_)))
+        !self.is_streaming() && matches!(self.in_flight.head(), Some(Pending::Answer(_)))
     }
 
     /// Whether a response is between its first and its last byte as far as the core knows.
     pub fn is_streaming(&self) -> bool {
-        self.streaming.is_some()
+        self.streaming.is_some() || self.rest > 0
     }
 
     /// Whether the next request may be read.
@@ -282,6 +285,9 @@ impl Core {
 
     /// The plan for bytes from the broker. Ask only when the last plan has been carried out.
     pub fn response(&mut self, window: &[u8]) -> Plan {
+        if self.rest > 0 {
+            return Plan::Pass(std::mem::take(&mut self.rest));
+        }
         if let Some(streaming) = &mut self.streaming {
             match streaming.stream.step(window) {
                 Ok(stream::Step::Pass(bytes)) => return Plan::Pass(bytes),
@@ -420,7 +426,11 @@ impl Core {
         };
         let changed = context.changed;
         self.found(context.learned, context.unroutable);
-        Ok(if changed { Plan::Replace { take, with } } else { Plan::Pass(frame_bytes) })
+        if !changed {
+            return Ok(Plan::Pass(frame_bytes));
+        }
+        self.rest = frame_bytes - take as u64;
+        Ok(Plan::Replace { take, with })
     }
 
     fn found(&mut self, brokers: Vec<Broker>, unroutable: Vec<NodeId>) {

@@ -34,6 +34,9 @@ use crate::limits::held::HeldBytes;
 /// How long requests that may be abandoned are waited for once a connection drains.
 const ABANDON_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a client that closed its sending side is still answered.
+const HALF_CLOSED: Duration = Duration::from_secs(1);
+
 /// A request must make progress at 1 KiB/s, averaged over this time.
 const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
 const PROGRESS_BYTES: u64 = 30 * 1024;
@@ -256,17 +259,21 @@ where
 
     /// What the standing of the requests means for the connection.
     fn requests_stand(&mut self, standing: Standing, now: Instant) -> Option<Cause> {
-        let (cause, patience) = match standing {
-            Standing::Pending | Standing::Busy => return None,
-            // What was asked before may still be answered, if the client reads on.
-            Standing::Ended => (Cause::ClientClosed, ABANDON_AFTER),
+        let stop = |cause, patience, abandon_after| Some(Stop { cause, since: now, patience, abandon_after });
+        match standing {
+            Standing::Pending | Standing::Busy => {}
             Standing::ReadFailed(error) => return Some(Cause::ClientFailed(error)),
             Standing::WriteFailed(error) => return Some(Cause::BrokerFailed(error)),
+            // A client that only half-closed still gets the answers that it could not ask for again.
+            Standing::Ended if !matches!(self.stop, Some(Stop { cause: Cause::ClientClosed, .. })) => {
+                self.stop = stop(Cause::ClientClosed, HALF_CLOSED, Duration::ZERO);
+            }
+            Standing::Ended => {}
             // As a broker does: what came before is answered, then the connection ends.
-            Standing::Violated(violation) => (Cause::Violated(violation), self.options.drain_timeout),
-        };
-        if self.stop.as_ref().is_none_or(|stop| !matches!(stop.cause, Cause::ClientClosed)) {
-            self.stop = Some(Stop { cause, since: now, patience, abandon_after: patience });
+            Standing::Violated(violation) => {
+                let patience = self.options.drain_timeout;
+                self.stop = stop(Cause::Violated(violation), patience, patience);
+            }
         }
         None
     }
