@@ -236,6 +236,7 @@ fn accept(listeners: Vec<listen::Bound>, state: &Arc<State>, signal: &Signal) {
         };
         let listener_metrics = state.metrics.listener(&listener.listen.name);
         listener_metrics.expect_closed(ended::ALL);
+        listener_metrics.expect_protocol_errors(ended::protocol_errors());
         let gate = Arc::new(Gate {
             listener: listener.listen.name.as_str().into(),
             cluster: cluster.name.as_str().into(),

@@ -140,6 +140,13 @@ impl Listener {
         }
     }
 
+    /// Starts the series of these protocol errors at 0.
+    pub fn expect_protocol_errors(&self, errors: impl IntoIterator<Item = (Side, &'static str)>) {
+        for (side, reason) in errors {
+            self.protocol_errors.with_label_values(&[side.as_str(), reason]);
+        }
+    }
+
     /// Counts bytes of a peer that were not the Kafka protocol; the word comes from a closed list, as in
     /// [`Listener::closed`].
     pub fn protocol_error(&self, side: Side, reason: &'static str) {

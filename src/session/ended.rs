@@ -146,12 +146,21 @@ impl Ended {
 
     /// The side whose protocol error it was, for the metric.
     pub fn protocol_error(&self) -> Option<MetricSide> {
-        match (self.side, self.reason) {
-            (_, "closed" | "failed" | "timeout" | "slow" | "moved" | "truncated") => None,
-            (Side::Client, _) => Some(MetricSide::Client),
-            (Side::Broker, _) if self.stage == Stage::Relay => Some(MetricSide::Broker),
-            (Side::Broker | Side::Gateway, _) => None,
-        }
+        broke_protocol((self.side.as_str(), self.stage.as_str(), self.reason))
+    }
+}
+
+/// Every protocol error that can be, for series that exist from the start.
+pub fn protocol_errors() -> impl Iterator<Item = (MetricSide, &'static str)> {
+    ALL.iter().filter_map(|words| Some((broke_protocol(*words)?, words.2)))
+}
+
+fn broke_protocol(words: (&str, &str, &str)) -> Option<MetricSide> {
+    match words {
+        (_, _, "closed" | "failed" | "timeout" | "slow" | "moved" | "truncated") => None,
+        ("client", ..) => Some(MetricSide::Client),
+        ("broker", "relay", _) => Some(MetricSide::Broker),
+        _ => None,
     }
 }
 
