@@ -19,11 +19,12 @@ use crate::cluster::Broker;
 use crate::connect::{self, Connected, Dialer};
 use crate::drain;
 use crate::kafka::NodeId;
+use crate::logging::fold::Fold;
 use crate::metrics::cluster::{Cluster, Dial};
 use crate::net::HostPort;
 use crate::sasl;
 use health::{Health, Reach, Report};
-use table::{Change, Named, Table};
+use table::{Change, NODES_MAX, Named, Table};
 
 /// How long a client of an unknown node waits for the cluster's answer.
 const FIND_WAIT: Duration = Duration::from_secs(5);
@@ -74,6 +75,10 @@ pub struct Topology {
     /// Held while a table is replaced; readers never wait for it.
     replacing: Mutex<()>,
     health: Mutex<Health>,
+    /// Unknown nodes of a learn-only cluster that a bootstrap broker stands in for; cancelled once the
+    /// node is known, because a client keeps its connection and would stay at the wrong broker.
+    stand_ins: Mutex<BTreeMap<NodeId, CancellationToken>>,
+    fold: Fold,
     rotation: AtomicUsize,
     wanted: Notify,
     rounds: watch::Sender<u64>,
@@ -130,6 +135,8 @@ impl Topology {
             table: ArcSwap::from_pointee(table),
             replacing: Mutex::default(),
             health: Mutex::default(),
+            stand_ins: Mutex::default(),
+            fold: Fold::default(),
             rotation: AtomicUsize::new(0),
             wanted: Notify::new(),
             rounds: watch::Sender::new(0),
@@ -146,17 +153,31 @@ impl Topology {
     }
 
     /// Where a node is. In a learn-only cluster an unknown node is served by a bootstrap broker, until a
-    /// response that passes there tells where it is.
+    /// response tells where it is: that connection drains then.
     pub fn broker(&self, node: NodeId) -> Option<Target> {
         match self.table.load().nodes.get(&node) {
             Some(entry) => {
                 Some(Target { node: Some(node), address: entry.address.clone(), moved: entry.moved.clone() })
             }
             None => match self.options.discovery {
-                Discovery::LearnOnly => self.bootstrap(),
+                Discovery::LearnOnly => self.stand_in(node),
                 Discovery::Own(_) | Discovery::Static(_) => None,
             },
         }
+    }
+
+    fn stand_in(&self, node: NodeId) -> Option<Target> {
+        let target = self.bootstrap()?;
+        let mut stand_ins = self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner);
+        if stand_ins.len() >= NODES_MAX && !stand_ins.contains_key(&node) {
+            return None;
+        }
+        let moved = stand_ins.entry(node).or_default().clone();
+        // Learned since the table was looked at: nobody else would cancel it.
+        if self.table.load().nodes.contains_key(&node) {
+            moved.cancel();
+        }
+        Some(Target { moved, ..target })
     }
 
     /// A broker to ask when any will do: the bootstrap addresses in turn, and known brokers where no
@@ -234,7 +255,13 @@ impl Topology {
             self.wanted.notify_one();
         }
         if difference.unknown || (difference.differs && newest) {
-            self.replace(|table| table.taught(brokers, newest));
+            let changed = self.replace(|table| table.taught(brokers, newest));
+            // What passes may change with each response; the log must not.
+            if let Some((change, brokers)) = changed
+                && self.fold.admit("brokers_learned", &self.name).is_some()
+            {
+                self.tell(&change, brokers);
+            }
         }
     }
 
@@ -261,11 +288,12 @@ impl Topology {
         }
     }
 
-    fn replace(&self, next: impl FnOnce(&Table) -> (Table, Change)) {
+    /// Puts the next table in place; returns what that changed and how many nodes there are.
+    fn replace(&self, next: impl FnOnce(&Table) -> (Table, Change)) -> Option<(Change, usize)> {
         let replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
         let (table, change) = next(&self.table.load());
         if change.is_empty() {
-            return;
+            return None;
         }
         self.metrics.set_nodes(table.nodes.keys().map(|node| node.0));
         let addresses = table.nodes.values().map(|entry| &entry.address);
@@ -274,6 +302,15 @@ impl Topology {
         self.table.store(Arc::new(table));
         drop(replacing);
         change.outdated.iter().for_each(CancellationToken::cancel);
+        let mut stand_ins = self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner);
+        for stand_in in change.added.iter().filter_map(|node| stand_ins.remove(node)) {
+            stand_in.cancel();
+        }
+        drop(stand_ins);
+        Some((change, brokers))
+    }
+
+    fn tell(&self, change: &Change, brokers: usize) {
         tracing::info!(
             cluster = %self.name,
             brokers,
@@ -316,7 +353,9 @@ impl Topology {
 
     /// Puts an answer to the gateway's own request into effect.
     fn answered(&self, brokers: &[Broker]) {
-        self.replace(|table| table.answered(brokers));
+        if let Some((change, brokers)) = self.replace(|table| table.answered(brokers)) {
+            self.tell(&change, brokers);
+        }
         self.refreshes().answered = Some(SystemTime::now());
         self.refreshes().failing = None;
         self.metrics.refreshed();

@@ -482,8 +482,11 @@ async fn learn_only_follows_what_passes_and_drains_nothing() {
     until("reached once", || gateway.ready()).await;
     let target = gateway.broker(NodeId(3)).unwrap();
     assert_eq!((target.node, &target.address), (None, &fake.address));
+    let other = gateway.broker(NodeId(4)).unwrap();
     let passing = |address: &str| [Broker { node: NodeId(3), address: address.parse().unwrap() }];
     gateway.learn(&passing("kafka-3:9092"));
+    assert!(target.moved.is_cancelled(), "its client would stay at the wrong broker");
+    assert!(!other.moved.is_cancelled());
     let target = gateway.broker(NodeId(3)).unwrap();
     gateway.learn(&passing("kafka-3b:9092"));
     assert_eq!(gateway.address(3).as_deref(), Some("kafka-3b:9092"));
