@@ -157,6 +157,12 @@ impl Diagnostics {
         self.list.is_empty()
     }
 
+    /// How many errors, and how many warnings.
+    pub fn count(&self) -> (usize, usize) {
+        let errors = self.list.iter().filter(|d| d.severity == Severity::Error).count();
+        (errors, self.list.len() - errors)
+    }
+
     /// Whether one of them keeps the file from being used.
     pub fn is_fatal(&self) -> bool {
         self.list.iter().any(|d| d.severity == Severity::Error)

@@ -1,0 +1,213 @@
+//! Commands, flags and their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// One door in front of a Kafka cluster: clients see one address, the gateway finds the brokers.
+#[derive(Debug, Parser)]
+#[command(name = "gatehouse", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  gatehouse proxy --to kafka-0:9092 --listen :9092 --advertise kafka.example.com
+  gatehouse validate && gatehouse routes
+  gatehouse run --config /etc/gatehouse/gatehouse.yaml
+
+Exit codes: 0 done, 1 failed, 2 wrong command line, 66 no configuration file, 71 the system refused
+(port in use), 78 wrong configuration, 130 and 143 left at a second signal.")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Args, Debug)]
+pub(super) struct Global {
+    /// Configuration file; `-` reads standard input [default: ./gatehouse.yaml, then
+    /// /etc/gatehouse/gatehouse.yaml]
+    #[arg(short, long, value_name = "FILE", env = "GATEHOUSE_CONFIG", global = true)]
+    pub(super) config: Option<PathBuf>,
+    /// How data comes out
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT", global = true)]
+    pub(super) output: Format,
+    /// When to colour
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN", global = true)]
+    pub(super) color: Color,
+    /// Say less: no line on success; `run` logs warnings and errors only
+    #[arg(short, long, conflicts_with = "verbose", global = true)]
+    pub(super) quiet: bool,
+    /// Say more: `run` logs every connection
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
+}
+
+/// How data comes out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// One document for programs
+    Json,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+impl Color {
+    /// Sets it for both streams.
+    pub(super) fn write_global(self) {
+        match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::Always,
+            Self::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the gateway in the foreground
+    #[command(after_help = "\
+Examples:
+  gatehouse run
+  gatehouse run --config /etc/gatehouse/gatehouse.yaml
+  GATEHOUSE_LOG=info,gatehouse::topology=debug gatehouse run
+
+TERM or INT stops it in order: not ready, no new connections, requests in flight finished. A second
+one leaves at once. GATEHOUSE_WORKERS sets the number of worker threads.")]
+    Run,
+    /// Run the gateway without a file, for one cluster
+    #[command(after_help = "\
+Examples:
+  gatehouse proxy --to kafka-0:9092 --listen :9092 --advertise kafka.example.com
+  gatehouse proxy --to k0:9092 --to k1:9092 --listen 127.0.0.1:19092 --advertise localhost
+
+Broker N is served on the listen port + 1 + N, for N below 100.")]
+    Proxy(Proxy),
+    /// Check the configuration file without touching the network
+    #[command(after_help = "\
+Examples:
+  gatehouse validate
+  gatehouse validate --config gatehouse.yaml --output json
+  gatehouse validate --format github        annotations in a workflow
+
+Exit codes: 0 fine, 66 no file, 78 wrong.")]
+    Validate(Validate),
+    /// Show which name and port leads to which broker
+    #[command(after_help = "\
+Examples:
+  gatehouse routes
+  gatehouse routes --output json | jq '.[] | select(.node == 3)'")]
+    Routes,
+    /// Show an example of the configuration, or what yours comes to
+    #[command(after_help = "\
+Examples:
+  gatehouse config example > gatehouse.yaml
+  gatehouse config show")]
+    Config {
+        /// What to show.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Explain a code such as GH014; without one, list all
+    #[command(after_help = "\
+Examples:
+  gatehouse explain GH014
+  gatehouse explain")]
+    Explain {
+        /// The code
+        code: Option<String>,
+    },
+    /// Print a completion script for a shell
+    #[command(after_help = "\
+Examples:
+  gatehouse completions bash > /etc/bash_completion.d/gatehouse
+  gatehouse completions zsh > \"${fpath[1]}/_gatehouse\"")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the version
+    #[command(after_help = "\
+Examples:
+  gatehouse version
+  gatehouse version --output json")]
+    Version,
+}
+
+/// What `config` shows.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// A file with every setting, its default and what it means
+    Example,
+    /// What the file comes to, with every default, and without secrets
+    Show,
+}
+
+/// Flags of `proxy`.
+#[derive(Args, Debug)]
+pub(super) struct Proxy {
+    /// A broker to begin with; may be given several times
+    #[arg(long, required = true, value_name = "HOST:PORT")]
+    pub(super) to: Vec<String>,
+    /// Address and port of bootstrap connections; may be given several times for several addresses
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9092")]
+    pub(super) listen: Vec<String>,
+    /// The name by which clients reach this machine, with a port where it differs
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) advertise: String,
+    /// Address and port of the admin pages, or `off`
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9910")]
+    pub(super) admin: String,
+}
+
+/// Flags of `validate`.
+#[derive(Args, Debug)]
+pub(super) struct Validate {
+    /// Write faults as annotations of a workflow
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) format: Option<Annotations>,
+}
+
+/// Annotations that a forge understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Annotations {
+    /// Workflow commands of GitHub
+    Github,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        for command in Arguments::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Examples:\n  gatehouse "), "{}", command.get_name());
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
+    }
+}

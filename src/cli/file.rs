@@ -1,0 +1,106 @@
+//! The configuration file: which one, its text, and what it comes to.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use super::args::Global;
+use super::{Exit, output};
+use crate::config::diagnostic::Diagnostics;
+use crate::config::{self, Config, FILE_BYTES_MAX, Surroundings};
+use crate::limits::machine::Machine;
+
+/// Where a file is looked for, in this order.
+const DEFAULTS: [&str; 2] = ["gatehouse.yaml", "/etc/gatehouse/gatehouse.yaml"];
+
+/// The text of a file and its name.
+pub(super) struct Source {
+    pub(super) name: String,
+    text: String,
+}
+
+impl Source {
+    /// A text that was not read from a file.
+    pub(super) fn new(name: &str, text: String) -> Self {
+        Self { name: name.to_owned(), text }
+    }
+
+    /// What it comes to, with warnings, or what is wrong with it.
+    pub(super) fn load(&self) -> Result<(Config, Diagnostics), Diagnostics> {
+        config::load(&self.name, &self.text, &surroundings())
+    }
+
+    /// The same; what is wrong or doubtful is written to stderr.
+    pub(super) fn load_or_explain(&self) -> Result<Config, Exit> {
+        match self.load() {
+            Ok((config, warnings)) => {
+                if !warnings.is_empty() {
+                    output::error(&warnings.styled());
+                }
+                Ok(config)
+            }
+            Err(diagnostics) => {
+                output::error(&diagnostics.styled());
+                output::error(&summary(&self.name, &diagnostics));
+                Err(Exit::Config)
+            }
+        }
+    }
+}
+
+/// The last line: the eye lands there.
+pub(super) fn summary(name: &str, diagnostics: &Diagnostics) -> String {
+    let (errors, warnings) = diagnostics.count();
+    let code = diagnostics.iter().next().map(|d| d.code.to_string()).unwrap_or_default();
+    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    let warnings = if warnings == 0 { String::new() } else { format!(", {}", plural(warnings, "warning")) };
+    format!("{name}: {}{warnings}; `gatehouse explain {code}` tells more", plural(errors, "error"))
+}
+
+/// Reads the file that the flags name, or the first default that is there.
+pub(super) fn read(global: &Global) -> Result<Source, Exit> {
+    let refuse = |message: &str| {
+        output::error(&format!("error: {message}"));
+        Err(Exit::NoInput)
+    };
+    let path = match &global.config {
+        Some(path) => path.as_path(),
+        None => match DEFAULTS.iter().map(Path::new).find(|path| path.exists()) {
+            Some(path) => path,
+            None => {
+                return refuse(&format!(
+                    "no configuration file: neither {} nor {} is there\n\
+                     name one with `--config FILE`, or begin with `gatehouse config example > gatehouse.yaml`",
+                    DEFAULTS[0], DEFAULTS[1]
+                ));
+            }
+        },
+    };
+    if path == Path::new("-") {
+        let mut text = String::new();
+        // One byte more than is taken, so that a longer text is refused and not cut.
+        return match io::stdin().lock().take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text) {
+            Ok(_) => Ok(Source { name: "<stdin>".to_owned(), text }),
+            Err(error) => refuse(&format!("standard input cannot be read: {error}")),
+        };
+    }
+    let name = path.display().to_string();
+    if path.is_dir() {
+        return refuse(&format!("{name} is a directory; the configuration is one file"));
+    }
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Source { name, text }),
+        Err(error) => refuse(&format!("{name} cannot be read: {error}")),
+    }
+}
+
+fn surroundings() -> Surroundings {
+    let text = |text: std::ffi::OsString| text.into_string().ok();
+    Surroundings {
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+            .collect(),
+        machine: Machine::detect(),
+        host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+    }
+}

@@ -1,0 +1,416 @@
+//! The binary as a person or a script meets it: what it prints, where, and what it ends with.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const SIX_LINES: &str = "\
+clusters:
+  main: { bootstrap: [kafka-0.internal:9092, kafka-1.internal:9092] }
+listeners:
+  external:
+    bind: 0.0.0.0:9092
+    advertise: kafka.example.com
+";
+
+/// A file that is removed at the end.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("gatehouse-{}-{name}", std::process::id()));
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("GATEHOUSE_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).current_dir(std::env::temp_dir()).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    command(arguments).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    str::from_utf8(&output.stderr).unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn alone_it_says_what_to_try() {
+    let output = run(&[]);
+    assert_eq!(code(&output), 2);
+    assert_eq!(stderr(&output).lines().count(), 5);
+    assert_eq!(stderr(&output).matches("\n  gatehouse ").count(), 3);
+    assert!(stdout(&output).is_empty());
+}
+
+#[test]
+fn help_is_data_and_has_examples() {
+    for arguments in [&["--help"][..], &["run", "--help"], &["proxy", "--help"], &["routes", "--help"]] {
+        let output = run(arguments);
+        assert_eq!(code(&output), 0, "{arguments:?}");
+        assert!(stdout(&output).contains("Examples:\n  gatehouse "), "{arguments:?}");
+        assert!(stderr(&output).is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    for arguments in [&["rnu"][..], &["run", "--prot"], &["proxy", "--to", "a:1"], &["validate", "-o", "xml"]]
+    {
+        let output = run(arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        assert!(stdout(&output).is_empty(), "{arguments:?}");
+        assert!(stderr(&output).contains("error"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_missing_file_ends_with_66() {
+    for command in ["run", "validate", "routes"] {
+        let output = run(&[command, "--config", "/nonexistent/gatehouse.yaml"]);
+        assert_eq!(code(&output), 66, "{command}");
+        assert!(stderr(&output).contains("/nonexistent/gatehouse.yaml"), "{command}");
+    }
+    assert_eq!(code(&run(&["validate", "--config", "/"])), 66);
+    let binary = File::new("binary.yaml", "");
+    fs::write(&binary.0, [0xff, 0xfe, 0x80]).unwrap();
+    assert_eq!(code(&run(&["validate", "--config", binary.path()])), 66);
+}
+
+#[test]
+fn a_valid_file_is_one_line() {
+    let file = File::new("valid.yaml", SIX_LINES);
+    let output = run(&["validate", "--config", file.path()]);
+    assert_eq!((code(&output), stderr(&output)), (0, ""));
+    assert_eq!(stdout(&output), format!("ok {}\n", file.path()));
+    assert_eq!(stdout(&run(&["validate", "-q", "-c", file.path()])), "");
+    assert_eq!(json(&run(&["validate", "-o", "json", "-c", file.path()])), Value::Array(Vec::new()));
+}
+
+#[test]
+fn the_file_may_come_by_variable_or_standard_input() {
+    let file = File::new("variable.yaml", SIX_LINES);
+    let output = command(&["validate"]).env("GATEHOUSE_CONFIG", file.path()).output().unwrap();
+    assert_eq!(stdout(&output), format!("ok {}\n", file.path()));
+
+    let mut child =
+        command(&["validate", "-c", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(SIX_LINES.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((code(&output), stdout(&output)), (0, "ok <stdin>\n"));
+}
+
+#[test]
+fn a_wrong_file_ends_with_78_and_says_where() {
+    let file = File::new("wrong.yaml", &SIX_LINES.replace("bind", "bnid"));
+    for command in ["run", "validate", "routes"] {
+        let output = run(&[command, "--config", file.path()]);
+        assert_eq!(code(&output), 78, "{command}");
+        assert!(stdout(&output).is_empty(), "{command}");
+        let text = stderr(&output);
+        assert!(text.contains("error[GH002]: unknown setting `bnid`"), "{text}");
+        assert!(text.contains(":5:5") && text.contains("did you mean `bind`?"), "{text}");
+        assert!(text.trim_end().ends_with("2 errors; `gatehouse explain GH005` tells more"), "{text}");
+        assert!(!text.contains('\u{1b}'), "colours without a terminal: {text}");
+    }
+    let output = run(&["validate", "-c", file.path(), "-o", "json"]);
+    assert_eq!(code(&output), 78);
+    let faults = json(&output);
+    let fault = faults.as_array().unwrap().iter().find(|fault| fault["code"] == "GH002").unwrap();
+    assert_eq!(fault["path"], "listeners.external.bnid");
+    assert_eq!((&fault["line"], &fault["column"]), (&5.into(), &5.into()));
+    assert_eq!(fault["fix"]["text"], "bind");
+    for name in ["level", "message", "label", "file", "bytes", "help"] {
+        assert!(fault.get(name).is_some(), "{name}");
+    }
+    let output = run(&["validate", "-c", file.path(), "--format", "github"]);
+    assert_eq!(code(&output), 78);
+    assert!(stdout(&output).lines().all(|line| line.starts_with("::error file=")), "{}", stdout(&output));
+}
+
+#[test]
+fn colour_comes_when_asked_for() {
+    let file = File::new("colour.yaml", "x: 1\n");
+    let output = run(&["validate", "--color", "always", "-c", file.path()]);
+    assert!(stderr(&output).contains('\u{1b}'));
+    let output = command(&["validate", "-c", file.path()]).env("CLICOLOR_FORCE", "1").output().unwrap();
+    assert!(stderr(&output).contains('\u{1b}'));
+    let output = command(&["validate", "--color", "never", "-c", file.path()])
+        .env("CLICOLOR_FORCE", "1")
+        .output()
+        .unwrap();
+    assert!(!stderr(&output).contains('\u{1b}'));
+}
+
+#[test]
+fn routes_are_short_for_people_and_complete_for_programs() {
+    let file = File::new("routes.yaml", SIX_LINES);
+    let output = run(&["routes", "--config", file.path()]);
+    assert_eq!(code(&output), 0);
+    let lines: Vec<Vec<&str>> = stdout(&output)
+        .lines()
+        .map(|line| line.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect())
+        .collect();
+    assert_eq!(lines.len(), 3, "{}", stdout(&output));
+    assert_eq!(lines[0], ["listener", "mode", "client connects to", "broker", "bound", "cluster"]);
+    assert_eq!(
+        lines[1],
+        ["external", "port", "kafka.example.com:9092", "(bootstrap)", "0.0.0.0:9092", "main"]
+    );
+    assert_eq!(
+        lines[2],
+        ["external", "port", "kafka.example.com:9093-9192", "0-99", "0.0.0.0:9093-9192", "main"]
+    );
+
+    let routes = json(&run(&["routes", "-o", "json", "-c", file.path()]));
+    let routes = routes.as_array().unwrap();
+    assert_eq!(routes.len(), 101);
+    assert_eq!(routes[0]["node"], Value::Null);
+    assert_eq!(
+        routes[100],
+        serde_json::json!({
+            "listener": "external",
+            "mode": "port",
+            "advertise": "kafka.example.com:9192",
+            "node": 99,
+            "bind": ["0.0.0.0:9192"],
+            "cluster": "main",
+        })
+    );
+}
+
+#[test]
+fn codes_are_explained_offline() {
+    let output = run(&["explain", "gh014"]);
+    assert_eq!(code(&output), 0);
+    assert!(stdout(&output).starts_with("GH014: a port is claimed twice\n\n"));
+    assert_eq!(json(&run(&["explain", "GH014", "-o", "json"]))["code"], "GH014");
+    assert!(stdout(&run(&["explain"])).lines().count() > 20);
+    assert_eq!(code(&run(&["explain", "GH999"])), 2);
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    assert!(stdout(&run(&["version"])).starts_with(concat!("gatehouse ", env!("CARGO_PKG_VERSION"))));
+    let version = json(&run(&["version", "-o", "json"]));
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert!(version["features"].is_array() && version.get("revision").is_some());
+    assert_eq!(stdout(&run(&["--version"])).trim(), concat!("gatehouse ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn completions_come_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(&["completions", shell]);
+        assert_eq!(code(&output), 0, "{shell}");
+        assert!(stdout(&output).contains("validate"), "{shell}");
+    }
+}
+
+#[test]
+fn the_example_is_valid_and_shown_with_every_default() {
+    let example = run(&["config", "example"]);
+    let file = File::new("example.yaml", stdout(&example));
+    assert_eq!(code(&run(&["validate", "-c", file.path()])), 0);
+    let shown = json(&run(&["config", "show", "-c", file.path()]));
+    assert_eq!(shown["shutdown"]["hard_stop_after"], "1m");
+    assert_eq!(shown["listeners"]["external"]["limits"]["idle_timeout"], "11m");
+}
+
+#[test]
+fn who_stops_reading_early_is_no_failure() {
+    let mut child = command(&["routes", "-o", "json", "-c", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    child.stdin.take().unwrap().write_all(SIX_LINES.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((code(&output), stderr(&output)), (0, ""));
+}
+
+/// A gateway in a process of its own, which does not outlive the test.
+struct Gateway(Child);
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Gateway {
+    fn signal(&self, name: &str) {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    fn ended(&mut self) -> i32 {
+        until("the gateway ends", || self.0.try_wait().unwrap()).code().unwrap()
+    }
+}
+
+/// Waits for a condition.
+fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited for: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// An address of this process's own on which nobody listens.
+fn free_addresses() -> (String, String) {
+    let id = std::process::id();
+    let host = format!("127.{}.{}.{}", 64 + (id >> 16) % 64, (id >> 8) & 0xff, 1 + id % 254);
+    let port = |listener: &TcpListener| listener.local_addr().unwrap().port();
+    let (one, two) =
+        (TcpListener::bind((host.as_str(), 0)).unwrap(), TcpListener::bind((host.as_str(), 0)).unwrap());
+    (format!("{host}:{}", port(&one)), format!("{host}:{}", port(&two)))
+}
+
+fn config(bind: &str, admin: &str, ready_delay: &str) -> String {
+    let nodes = bind.replace(|c: char| c != ':' && !c.is_ascii_digit() && c != '.', "");
+    let port: u16 = nodes.rsplit(':').next().unwrap().parse().unwrap();
+    let first = if port > 60_000 { 20_000 + port % 1000 } else { port + 1 };
+    format!(
+        "clusters:
+  main: {{ bootstrap: [192.0.2.1:9092], discovery: learn-only }}
+listeners:
+  external:
+    bind: {bind}
+    advertise: localhost
+    routing: {{ port: {{ ranges: [{{ nodes: 7, bind: {first} }}] }} }}
+admin: {{ bind: {admin} }}
+shutdown: {{ ready_delay: {ready_delay}, drain_timeout: 1s, hard_stop_after: 1h }}
+"
+    )
+}
+
+fn start(file: &File) -> Gateway {
+    let mut command = command(&["run", "--config", file.path()]);
+    Gateway(command.env("GATEHOUSE_WORKERS", "1").stderr(Stdio::piped()).spawn().unwrap())
+}
+
+fn live(admin: &str) -> Option<()> {
+    let mut stream = TcpStream::connect(admin).ok()?;
+    let request = format!("GET /livez HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.starts_with("HTTP/1.1 200").then_some(())
+}
+
+#[test]
+fn a_gateway_starts_answers_and_stops_as_asked() {
+    let (bind, admin) = free_addresses();
+    let file = File::new("run.yaml", &config(&bind, &admin, "0s"));
+    let mut gateway = start(&file);
+    until("admin answers", || live(&admin));
+    assert!(TcpStream::connect(&bind).is_ok());
+
+    let mut second = start(&file);
+    assert_eq!(second.ended(), 71, "the ports are taken");
+
+    gateway.signal("TERM");
+    assert_eq!(gateway.ended(), 0);
+    let mut log = String::new();
+    gateway.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line["level"].is_string() && line["timestamp"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn a_second_signal_leaves_at_once() {
+    for (name, exit) in [("TERM", 143), ("INT", 130)] {
+        let (bind, admin) = free_addresses();
+        let file = File::new(&format!("{name}.yaml"), &config(&bind, &admin, "30m"));
+        let mut gateway = start(&file);
+        until("admin answers", || live(&admin));
+        gateway.signal(name);
+        let stopping = || {
+            let mut stream = TcpStream::connect(&admin).ok()?;
+            let request = format!("GET /readyz HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).ok()?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).ok()?;
+            answer.starts_with("HTTP/1.1 503").then_some(())
+        };
+        until("it is not ready", stopping);
+        gateway.signal(name);
+        assert_eq!(gateway.ended(), exit);
+    }
+}
+
+#[test]
+fn wrong_variables_of_the_process_end_with_2() {
+    let file = File::new("workers.yaml", &config("127.0.0.1:9092", "127.0.0.1:9910", "0s"));
+    for (name, value) in
+        [("GATEHOUSE_WORKERS", "0"), ("GATEHOUSE_WORKERS", "many"), ("GATEHOUSE_LOG_FORMAT", "xml")]
+    {
+        let output = command(&["run", "-c", file.path()]).env(name, value).output().unwrap();
+        assert_eq!(code(&output), 2, "{name}={value}");
+        assert!(stderr(&output).starts_with("error: "), "{name}={value}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_proxy_needs_no_file() {
+    let (listen, admin) = free_addresses();
+    let listen = format!("{}:19092", listen.rsplit_once(':').unwrap().0);
+    let arguments = ["proxy", "--to", "192.0.2.1:9092", "--listen", &listen, "--admin", &admin];
+    let child = command(&arguments).args(["--advertise", "localhost"]).stderr(Stdio::null()).spawn().unwrap();
+    let mut gateway = Gateway(child);
+    until("admin answers", || live(&admin));
+    assert!(TcpStream::connect(&listen).is_ok());
+    gateway.signal("TERM");
+    gateway.signal("TERM");
+    assert!([0, 143].contains(&gateway.ended()));
+
+    let output = run(&["proxy", "--to", "kafka", "--advertise", "0.0.0.0"]);
+    assert_eq!(code(&output), 78);
+    assert!(stderr(&output).contains("GH008") && stderr(&output).contains("GH029"), "{}", stderr(&output));
+}
