@@ -1,0 +1,6 @@
+//! The gateway and the toy cluster in one process: what each side is told, and what neither may do to the
+//! other. Nothing here needs a network beyond loopback.
+
+mod client;
+mod records;
+mod toy;
