@@ -1,6 +1,8 @@
 //! The gateway and the toy cluster in one process: what each side is told, and what neither may do to the
 //! other. Nothing here needs a network beyond loopback.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a test says what failed by panicking")]
+
 mod client;
 mod records;
 mod toy;
