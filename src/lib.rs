@@ -7,6 +7,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod connect;
+pub mod demo;
 pub mod drain;
 pub mod kafka;
 pub mod limits;
