@@ -75,8 +75,8 @@ pub async fn run(client: TcpStream, address: SocketAddr, door: Door, gate: Arc<G
     let started = Instant::now();
     let guard = gate.registry.register(&gate.listener, &gate.cluster, address);
     let connection = guard.connection();
-    // The set-up's future is large and short; it is gone while the relay idles for hours.
-    let ended = match set_up(client, door, &gate, connection, &signal).await {
+    // The set-up's future is large and short: boxed, it is gone while the relay idles for hours.
+    let ended = match Box::pin(set_up(client, door, &gate, connection, &signal)).await {
         Ok((relay, _connected)) => Ended::from(relay.run(|found| learn(&gate, found)).await),
         Err(ended) => ended,
     };
