@@ -74,6 +74,9 @@ where
     /// Reads what the client sent before it saw the half-close. Requests that have no response pass,
     /// because their sender counts them as sent; the others their sender will send again.
     async fn linger(&mut self) -> std::io::Result<()> {
+        // What was walked comes before what was not.
+        let broker = &mut self.broker;
+        poll_fn(|cx| self.requests.poll_output(cx, broker)).await?;
         self.core.linger();
         let mut window = self.requests.take_input();
         let (mut pass, mut drop) = self.requests.take_plan();

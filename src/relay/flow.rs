@@ -78,6 +78,9 @@ pub(super) struct Flow {
     waiting: bool,
     /// The core has not been asked about `input` since something changed.
     ask: bool,
+    /// The core need not be asked before `input` is this long: a peer that sends byte by byte must not
+    /// have what is kept read again for each of them.
+    need: usize,
     ended: bool,
     violation: Option<Violation>,
     held: Held,
@@ -97,6 +100,7 @@ impl Flow {
             pass: 0,
             drop: 0,
             waiting: false,
+            need: 0,
             ended: false,
             violation: None,
             held,
@@ -233,6 +237,12 @@ impl Flow {
             Poll::Ready(Ok(())) => {
                 self.moved.read += read as u64;
                 let mut input = std::mem::take(&mut self.input);
+                if kept + read < self.need {
+                    input.extend_from_slice(scratch.get(offset..offset + read).unwrap_or_default());
+                    self.input = input;
+                    work.scratch = scratch;
+                    return Poll::Ready(Ok(()));
+                }
                 let walked = if in_scratch {
                     if let Some(front) = scratch.get_mut(..kept) {
                         front.copy_from_slice(&input);
@@ -270,6 +280,7 @@ impl Flow {
         W: AsyncWrite + Unpin,
     {
         let (mut sent, mut position) = (0, 0);
+        self.need = 0;
         loop {
             let rest = window.get(position..).unwrap_or_default();
             if self.pass > 0 {
@@ -304,7 +315,10 @@ impl Flow {
                     position += take;
                     sent = position;
                 }
-                Plan::Need(_) => break,
+                Plan::Need(bytes) => {
+                    self.need = bytes;
+                    break;
+                }
                 Plan::Wait => {
                     self.waiting = true;
                     break;

@@ -150,7 +150,9 @@ where
 {
     /// A relay between two streams.
     pub fn new(client: C, broker: B, parts: Parts) -> Self {
-        let Parts { core, first, plan, options, held, observer, drain, moved } = parts;
+        let Parts { mut core, first, plan, options, held, mut observer, drain, moved } = parts;
+        // The event of the first plan: the next plan would take its place.
+        observer.observe(&mut core, Stamp::default());
         let now = Instant::now();
         let read = Moved { read: first.len() as u64, written: 0 };
         observer.moved(read, Moved::default(), Duration::ZERO);

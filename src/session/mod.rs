@@ -19,11 +19,20 @@ use crate::metrics;
 use crate::registry::{Connection, Registry};
 use crate::relay::core::{Core, Found, Plan};
 use crate::relay::observer::Observer;
+use crate::relay::violation::Violation;
 use crate::relay::{self, Parts, Relay};
 use crate::topology::{Target, Topology};
 
 /// How much is read at once while the first request comes.
 const FIRST_READ_BYTES: usize = 4 * 1024;
+
+/// The longest header of a first request. Real ones take some hundred bytes; before the dial nothing
+/// vouches for a client, and what it makes the gateway keep must stay near what a connection may cost.
+const FIRST_HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// A client of the bootstrap port whose broker failed is given to another one so often, within that time.
+const BOOTSTRAP_TRIES: usize = 3;
+const BOOTSTRAP_RETRY: Duration = Duration::from_secs(3);
 
 /// How long a client whose broker cannot be reached is kept before it is closed: clients that are let
 /// go at once come back at once.
@@ -167,6 +176,10 @@ async fn first_request(client: &mut TcpStream, core: &mut Core) -> Result<(Vec<u
     let mut first = Vec::new();
     loop {
         match core.request(&first, Default::default()) {
+            Plan::Need(_) if first.len() >= FIRST_HEADER_BYTES_MAX => {
+                let what = "the header of the first request is longer than 16 KiB";
+                return Err(Ended::violated(Stage::FirstRequest, &Violation::Request { what }));
+            }
             Plan::Need(_) => {}
             Plan::Close(violation) => return Err(Ended::violated(Stage::FirstRequest, &violation)),
             plan @ (Plan::Pass(_) | Plan::Drop(_) | Plan::Replace { .. } | Plan::Wait) => {
@@ -210,20 +223,36 @@ async fn dial(door: Door, gate: &Gate, connection: &Connection) -> Result<Dialle
         Door::Bootstrap => gate.topology.bootstrap(),
         Door::Node(node) => gate.topology.find(node).await,
     };
-    let Some(target) = target else {
+    let Some(mut target) = target else {
         let what = match door {
             Door::Node(node) => format!("the cluster has no broker with id {node}"),
             Door::Bootstrap => "the cluster has no broker".to_owned(),
         };
         return Err(Ended::notable(Side::Broker, Stage::Dial, "unknown_node", what));
     };
-    connection.dialled(target.node, target.address.clone());
-    match gate.topology.dial(&target).await {
-        Ok(connected) => {
-            let node = gate.cluster_metrics.node(target.node.map(|node| node.0));
-            Ok((connected.stream, target, node.connected()))
-        }
-        Err(error) => Err(Ended::not_dialled(&error)),
+    let begin = Instant::now();
+    let mut tries = 1;
+    loop {
+        let dialled = gate.topology.dial(&target).await;
+        let failed = match dialled {
+            Ok(connected) => {
+                connection.dialled(target.node, target.address.clone());
+                let node = gate.cluster_metrics.node(target.node.map(|node| node.0));
+                return Ok((connected.stream, target, node.connected()));
+            }
+            Err(error) => error,
+        };
+        // Any broker will do at the bootstrap port. The one that failed is passed over from now on.
+        let next = gate.topology.bootstrap().filter(|next| {
+            let again = tries < BOOTSTRAP_TRIES && begin.elapsed() < BOOTSTRAP_RETRY;
+            door == Door::Bootstrap && again && next.address != target.address
+        });
+        let Some(next) = next else {
+            connection.dialled(target.node, target.address.clone());
+            return Err(Ended::not_dialled(&failed));
+        };
+        target = next;
+        tries += 1;
     }
 }
 
