@@ -186,6 +186,21 @@ fn the_page_lists_what_is_registered() {
     assert!(written == page, "docs/metrics.md is old: run this test with GATEHOUSE_BLESS=1");
 }
 
+#[test]
+fn other_pages_name_what_is_there() {
+    let page = include_str!("../../docs/operations.md");
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    let words =
+        page.split(|c| !is_name(c)).filter(|w| w.starts_with("gatehouse_") || w.starts_with("process_"));
+    let mut seen = 0;
+    for word in words {
+        let name = word.strip_suffix("_bucket").unwrap_or(word);
+        assert!(names::ALL.iter().any(|definition| definition.name == name), "there is no {name}");
+        seen += 1;
+    }
+    assert!(seen > 10, "{seen}");
+}
+
 const PAGE_HEAD: &str = "\
 # Metrics
 

@@ -257,4 +257,22 @@ mod tests {
             assert!(ALL.contains(&words), "{words:?}");
         }
     }
+
+    #[test]
+    fn the_page_explains_every_end() {
+        let page = include_str!("../../docs/operations.md");
+        let mut explained = Vec::new();
+        for row in page.lines().filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 4) {
+            let mut cells = row.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_end_matches(" !"));
+            let word = |cell: &'static str| cell.trim_matches('`');
+            let side = word(cells.next().unwrap());
+            let stages: Vec<_> = cells.next().unwrap().split(", ").map(word).collect();
+            let reason = word(cells.next().unwrap());
+            explained.extend(stages.into_iter().map(|stage| (side, stage, reason)));
+        }
+        explained.sort_unstable();
+        let mut all = ALL.to_vec();
+        all.sort_unstable();
+        assert_eq!(explained, all);
+    }
 }
