@@ -1,5 +1,7 @@
 //! The binary as a person or a script meets it: what it prints, where, and what it ends with.
 
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

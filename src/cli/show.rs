@@ -96,7 +96,6 @@ fn cluster(cluster: &Cluster) -> Value {
     let mut value = json!({
         "bootstrap": texts(&mut topology.bootstrap.iter().map(ToString::to_string)),
         "connect_timeout": duration(cluster.connect.timeout),
-        "metadata_refresh": duration(topology.refresh),
         "tcp_keepalive": duration(cluster.connect.keepalive),
     });
     if let Some(address) = cluster.connect.source_address {
@@ -105,6 +104,9 @@ fn cluster(cluster: &Cluster) -> Value {
     if let Some(allow) = &cluster.connect.allow {
         let names = allow.names.iter().map(ToString::to_string);
         value["allow"] = json!(texts(&mut names.chain(allow.networks.iter().map(ToString::to_string))));
+    }
+    if matches!(topology.discovery, Discovery::Own(_)) {
+        value["metadata_refresh"] = json!(duration(topology.refresh));
     }
     match &topology.discovery {
         Discovery::Own(None) => {}

@@ -45,11 +45,11 @@ pub(super) struct Name {
 }
 
 impl Node {
-    /// The names of a map; nothing for other values.
-    pub(super) fn names(&self) -> Vec<&str> {
+    /// The entries of a map; none for other values.
+    pub(super) fn entries(&self) -> &[(Name, Node)] {
         match &self.value {
-            Value::Map(entries) => entries.iter().map(|(name, _)| name.text.as_str()).collect(),
-            Value::Null | Value::Scalar(_) | Value::Variable(_) | Value::Unset | Value::List(_) => Vec::new(),
+            Value::Map(entries) => entries,
+            Value::Null | Value::Scalar(_) | Value::Variable(_) | Value::Unset | Value::List(_) => &[],
         }
     }
 }
@@ -257,6 +257,10 @@ fn place(source: &str, location: &Location) -> Place {
 fn fault(source: &str, error: &Error) -> (Diagnostic, Option<String>) {
     let place = error.location().map_or(0..0, |location| place(source, &location));
     let plain = |code, title: &str| (Diagnostic::error(code, title, &place), None);
+    let unread = |why: &str| {
+        let fault = Diagnostic::error(Code::Syntax, format!("not YAML: {why}"), &place);
+        (hint(source).into_iter().fold(fault, Diagnostic::help), None)
+    };
     let unset = |name: &str, message: &str, what: &str| {
         let title = format!("environment variable `{name}` is {what}");
         let diagnostic = Diagnostic::error(Code::UnsetVariable, title, &place).label("needed here");
@@ -282,15 +286,27 @@ fn fault(source: &str, error: &Error) -> (Diagnostic, Option<String>) {
             plain(Code::Syntax, &format!("`{name}` stands twice in one map"))
         }
         Error::MultipleDocuments { .. } => plain(Code::Syntax, "more than one YAML document in the file"),
-        Error::ExternalMessage { msg, .. } | Error::Message { msg, .. } => {
-            plain(Code::Syntax, &format!("not YAML: {msg}"))
-        }
+        Error::ExternalMessage { msg, .. } | Error::Message { msg, .. } => unread(msg),
         other => {
             let text = other.to_string();
             let text = text.split(" at line ").next().unwrap_or(&text);
-            plain(Code::Syntax, &format!("not YAML: {text}"))
+            unread(text)
         }
     }
+}
+
+/// What is often meant by a text that is no YAML.
+fn hint(source: &str) -> Option<&'static str> {
+    source.lines().find_map(|line| {
+        let line = line.split(" #").next().unwrap_or(line);
+        let before = |what: &str| line.find(what).and_then(|at| line.get(..at));
+        if before("[::").is_some_and(|before| !before.ends_with(['"', '\''])) {
+            return Some("YAML reads brackets as a list: put an IPv6 address in quotes, `\"[::]:9092\"`");
+        }
+        before("${").is_some_and(|before| before.contains(['{', '['])).then_some(
+            "inside `{ }` and `[ ]` YAML takes the brace of `${…}`: give the setting a line of its own",
+        )
+    })
 }
 
 /// The setting that stands at a place, such as `listeners.office.bind`.

@@ -63,6 +63,7 @@ impl Check<'_> {
         let discovery = self.discovery(&section, nodes);
         let timeout = self.duration_or(section.get("connect_timeout"), SECOND * 5, SECOND / 10);
         let refresh = self.duration_or(section.get("metadata_refresh"), SECOND * 30, SECOND);
+        self.refresh_without_requests(&section, &discovery);
         let keepalive = self.duration_or(section.get("tcp_keepalive"), SECOND * 60, SECOND);
         let allow = section.get("allow").map(|node| self.allow(node)).transpose();
         let source_address = section.get("source_address").map(|node| self.ip(node)).transpose();
@@ -82,6 +83,15 @@ impl Check<'_> {
                 allow: allow?,
             },
         })
+    }
+
+    fn refresh_without_requests(&mut self, section: &Section<'_>, discovery: &Checked<Discovery>) {
+        if let (Ok(Discovery::Static(_) | Discovery::LearnOnly), Some((name, _))) =
+            (discovery, section.entry("metadata_refresh"))
+        {
+            let title = "`metadata_refresh` has no effect where the gateway asks nobody";
+            self.note(Diagnostic::warning(Code::NoEffect, title, &name.place));
+        }
     }
 
     fn brokers(&mut self, node: &Node, claims: &mut Claims) -> Checked<Vec<HostPort>> {

@@ -69,7 +69,8 @@ impl Check<'_> {
             return self.report(Diagnostic::error(Code::Number, title, &name.place));
         }
         // A fault in `clusters` is reported there.
-        let clusters = file.get("clusters").map(|node| node.names()).unwrap_or_default();
+        let clusters = file.get("clusters").map(Node::entries).unwrap_or_default();
+        let clusters: Vec<&str> = clusters.iter().map(|(name, _)| name.text.as_str()).collect();
         all(entries.iter().map(|(name, value)| self.listener((name, value), &clusters, shared, claims)))
     }
 
@@ -129,7 +130,7 @@ impl Check<'_> {
         let first = items.first().map_or(&node.place, |item| &item.place);
         let mut addresses: Vec<SocketAddr> = Vec::new();
         all(items.iter().map(|item| {
-            let address = self.bind_address(item)?;
+            let address = self.bind_address(item, 9092)?;
             if let Some(other) = addresses.first().filter(|other| other.port() != address.port()) {
                 let title = "the addresses of one listener have the same port";
                 let fault = Diagnostic::error(Code::Address, title, &item.place)
@@ -141,7 +142,14 @@ impl Check<'_> {
             Ok(())
         }))?;
         // IPv4 addresses beside `[::]` would be bound twice if that took IPv4 too.
-        let ipv6_only = ipv6_only?.unwrap_or(addresses.iter().any(SocketAddr::is_ipv4));
+        let ipv6_only = ipv6_only?;
+        if let Some((name, _)) =
+            section.entry("ipv6_only").filter(|_| addresses.iter().all(SocketAddr::is_ipv4))
+        {
+            let title = "`ipv6_only` has no effect without an IPv6 address";
+            self.note(Diagnostic::warning(Code::NoEffect, title, &name.place).also(first, "IPv4"));
+        }
+        let ipv6_only = ipv6_only.unwrap_or(addresses.iter().any(SocketAddr::is_ipv4));
         let port = addresses.first().ok_or(Reported)?.port();
         let bind =
             |address: &SocketAddr| listen::Bind { ip: address.ip(), v6_only: ipv6_only && address.is_ipv6() };
@@ -149,19 +157,30 @@ impl Check<'_> {
     }
 
     /// An address to bind.
-    pub(super) fn bind_address(&mut self, node: &Node) -> Checked<SocketAddr> {
+    pub(super) fn bind_address(&mut self, node: &Node, usual: u16) -> Checked<SocketAddr> {
         let text = self.text(node)?;
         match text.parse::<SocketAddr>() {
             Ok(address) if address.port() != 0 => Ok(address),
             Ok(_) | Err(_) => {
-                let guess = match (text.parse::<u16>(), text.strip_prefix(':'), text.parse::<IpAddr>()) {
-                    (Ok(port), _, _) if port != 0 => Some(format!("0.0.0.0:{port}")),
-                    (_, Some(port), _) => Some(format!("0.0.0.0:{port}")),
-                    (_, _, Ok(ip)) => Some(SocketAddr::new(ip, 9092).to_string()),
+                let port = text.strip_prefix(':').unwrap_or(text).parse::<u16>();
+                let guess = match (port, text.parse::<IpAddr>()) {
+                    (Ok(port), _) if port != 0 => Some(format!("0.0.0.0:{port}")),
+                    (_, Ok(ip)) => Some(SocketAddr::new(ip, usual).to_string()),
                     _ => None,
                 };
                 let quoted = guess.map(|g| if g.starts_with('[') { format!("\"{g}\"") } else { g });
                 self.bad(Code::Address, node, "an IP address and a port, `0.0.0.0:9092`", quoted.as_deref())
+            }
+        }
+    }
+
+    /// Warns of clusters to which no listener leads.
+    pub(super) fn unused(&mut self, file: &Section<'_>, listeners: &Checked<Vec<Listener>>) {
+        let (Ok(listeners), Some(clusters)) = (listeners, file.get("clusters")) else { return };
+        for (index, (name, _)) in clusters.entries().iter().enumerate() {
+            if listeners.iter().all(|listener| listener.cluster != index) {
+                let title = format!("no listener leads to cluster `{}`", name.text);
+                self.note(Diagnostic::warning(Code::NoEffect, title, &name.place));
             }
         }
     }

@@ -64,6 +64,7 @@ impl Check<'_> {
         let log = self.log(&file);
         let limits = self.limits(limits, claims.ports());
         self.cross_check(&claims);
+        self.unused(&file, &listeners);
         version.and(requests)?;
         Ok(Config {
             node_id: node_id?,

@@ -165,7 +165,7 @@ impl Check<'_> {
         let (bind, place) = match section.get("bind") {
             None => (default.bind, &name.place),
             Some(node) if matches!(node.value, Value::Null) => (None, &node.place),
-            Some(node) => (Some(self.bind_address(node)?), &node.place),
+            Some(node) => (Some(self.bind_address(node, admin::BIND_DEFAULT.port())?), &node.place),
         };
         claim(claims, bind, place);
         Ok(admin::Options { bind, hosts: hosts?.unwrap_or_default(), token: token?.flatten() })

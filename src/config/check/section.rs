@@ -64,8 +64,10 @@ impl Check<'_> {
         match &node.value {
             Value::Map(entries) => Ok(entries),
             Value::Unset => Err(Reported),
-            Value::Null | Value::Scalar(_) | Value::Variable(_) | Value::List(_) => {
-                let title = format!("{what} is a map");
+            // A section of which every line is commented out.
+            Value::Null => Ok(&[]),
+            Value::Scalar(_) | Value::Variable(_) | Value::List(_) => {
+                let title = format!("{what} must be a map");
                 let fault = Diagnostic::error(Code::WrongKind, title, &self.visible(&node.place));
                 self.report(fault.label("`name: value` lines belong here"))
             }
@@ -91,8 +93,9 @@ impl Check<'_> {
             Value::List(items) => Ok(items.iter().collect()),
             Value::Scalar(_) | Value::Variable(_) => Ok(vec![node]),
             Value::Unset => Err(Reported),
-            Value::Null | Value::Map(_) => {
-                let title = format!("{what} is a list");
+            Value::Null => self.text(node).map(|_| Vec::new()),
+            Value::Map(_) => {
+                let title = format!("{what} must be a list");
                 let fault = Diagnostic::error(Code::WrongKind, title, &self.visible(&node.place));
                 self.report(fault.label("`[a, b]` or `- a` lines belong here"))
             }

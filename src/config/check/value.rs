@@ -43,6 +43,10 @@ impl Check<'_> {
             }
             Value::Variable(text) => return Ok(text),
             Value::Unset => return Err(Reported),
+            Value::Null if self.source.get(node.place.clone()).is_some_and(|text| text.contains("${")) => {
+                let fault = Diagnostic::error(Code::UnsetVariable, "the variable is empty", &node.place);
+                return self.report(fault.help("set it, or write a default: `${NAME:-value}`"));
+            }
             Value::Null => "a value is missing",
             Value::List(_) | Value::Map(_) => "a single value belongs here",
         };
