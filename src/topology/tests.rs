@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::kafka::header::{RequestHeader, read_past};
 use crate::metrics::Metrics;
+use crate::toy;
 
 /// What a broker answers.
 #[derive(Clone)]
@@ -392,6 +393,23 @@ async fn the_login_is_made_where_there_is_one() {
 
     let none = own(&[&fake.address], NEVER);
     none.fails_with("closed the connection at Metadata: it may want TLS, or a login by SASL").await;
+}
+
+/// The toy cluster's side of SCRAM was written apart from the gateway's.
+#[tokio::test]
+async fn every_mechanism_is_proven_to_a_broker_that_checks_it() {
+    let users = vec![toy::User { name: "gatehouse".into(), password: "p\u{e4}ss,=".into() }];
+    let cluster = toy::Cluster::start(toy::Options { users, ..toy::Options::default() }).await.unwrap();
+    let addresses = cluster.addresses();
+    let first: HostPort = addresses[0].1.to_string().parse().unwrap();
+    for mechanism in sasl::Mechanism::ALL {
+        let right = gateway(&[&first], NEVER, credential(mechanism, "p\u{e4}ss,="));
+        until("ready", || right.ready()).await;
+        assert_eq!(right.snapshot().brokers.len(), 3, "{mechanism}");
+        let wrong = gateway(&[&first], NEVER, credential(mechanism, "wrong"));
+        until("a failure", || !wrong.failing().is_empty()).await;
+        assert!(!wrong.ready() && !wrong.failing().contains("wrong"), "{}", wrong.failing());
+    }
 }
 
 #[tokio::test]
