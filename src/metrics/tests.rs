@@ -122,7 +122,13 @@ fn input_without_bound_makes_no_series() {
         cluster.node(Some(node)).dialled(Dial::Failed);
         drop(cluster.node(Some(node)).connected());
     }
-    assert_eq!(series(&metrics.render()), series(&before));
+    let after = metrics.render();
+    assert_eq!(series(&after), series(&before));
+    let failed = |node| {
+        let labels = format!("cluster=\"payments\",node=\"{node}\",result=\"failed\"");
+        value(&after, &format!("gatehouse_upstream_connects_total{{{labels}}}"))
+    };
+    assert_eq!([failed("unlisted"), failed("bootstrap"), failed("1")], [Some(9997.0), Some(0.0), Some(1.0)]);
 }
 
 #[test]
