@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -415,4 +415,29 @@ fn a_proxy_needs_no_file() {
     let output = run(&["proxy", "--to", "kafka", "--advertise", "0.0.0.0"]);
     assert_eq!(code(&output), 78);
     assert!(stderr(&output).contains("GH008") && stderr(&output).contains("GH029"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_demo_says_how_to_try_it_and_stops_as_asked() {
+    let child = command(&["demo", "--port", "29392", "--admin-port", "29910"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut gateway = Gateway(child);
+    let mut text = String::new();
+    let mut lines = BufReader::new(gateway.0.stdout.take().unwrap()).lines();
+    while !text.contains("Ctrl-C to stop") {
+        text += &lines.next().unwrap().unwrap();
+        text.push('\n');
+    }
+    assert!(text.contains("kcat -b localhost:"), "{text}");
+    let port = text.split("localhost:").nth(1).unwrap();
+    let port: u16 = port.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
+    assert!(TcpStream::connect(("localhost", port)).is_ok(), "{text}");
+    gateway.signal("INT");
+    assert_eq!(gateway.ended(), 0);
+    let mut log = String::new();
+    gateway.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert_eq!(log, "");
 }

@@ -10,6 +10,7 @@ use clap_complete::Shell;
 #[command(name = "gatehouse", version, disable_help_subcommand = true, max_term_width = 100)]
 #[command(after_help = "\
 Examples:
+  gatehouse demo
   gatehouse proxy --to kafka-0:9092 --listen :9092 --advertise kafka.example.com
   gatehouse validate && gatehouse routes
   gatehouse run --config /etc/gatehouse/gatehouse.yaml
@@ -99,6 +100,15 @@ Examples:
 
 Broker N is served on the listen port + 1 + N, for N below 100.")]
     Proxy(Proxy),
+    /// Show it all in one process: three toy brokers, the gateway, and traffic
+    #[command(after_help = "\
+Examples:
+  gatehouse demo
+  gatehouse demo --port 19092 --verbose
+
+Nothing to install and nothing to configure. Where a port is taken, the next free ones are used and
+printed.")]
+    Demo(Demo),
     /// Check the configuration file without touching the network
     #[command(after_help = "\
 Examples:
@@ -174,6 +184,17 @@ pub(super) struct Proxy {
     /// Address and port of the admin pages, or `off`
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9910")]
     pub(super) admin: String,
+}
+
+/// Flags of `demo`.
+#[derive(Args, Debug)]
+pub(super) struct Demo {
+    /// The gateway's port on localhost; the brokers' ports follow it
+    #[arg(long, default_value = "9092", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) port: u16,
+    /// The port of the admin pages on localhost
+    #[arg(long, default_value = "9910", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) admin_port: u16,
 }
 
 /// Flags of `validate`.

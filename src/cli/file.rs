@@ -94,7 +94,8 @@ pub(super) fn read(global: &Global) -> Result<Source, Exit> {
     }
 }
 
-fn surroundings() -> Surroundings {
+/// This process and this machine.
+pub(super) fn surroundings() -> Surroundings {
     let text = |text: std::ffi::OsString| text.into_string().ok();
     Surroundings {
         environment: std::env::vars_os()

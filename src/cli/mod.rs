@@ -1,9 +1,11 @@
 //! The command line: what is asked for, and which number the process ends with.
 
 mod args;
+mod demo;
 mod explain;
 mod file;
 mod output;
+mod process;
 mod routes;
 mod run;
 mod show;
@@ -50,8 +52,8 @@ impl From<Exit> for ExitCode {
 const SHORT_HELP: &str = "\
 One door in front of a Kafka cluster.
 Try one of these, or `gatehouse --help`:
+  gatehouse demo
   gatehouse proxy --to kafka-0:9092 --listen :9092 --advertise kafka.example.com
-  gatehouse config example > gatehouse.yaml
   gatehouse run --config gatehouse.yaml
 ";
 
@@ -77,6 +79,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match arguments.command {
         Command::Run => run::file(&global),
         Command::Proxy(proxy) => run::proxy(&proxy, &global),
+        Command::Demo(demo) => demo::demo(&demo, &global, output),
         Command::Validate(validate) => validate::validate(&validate, &global, output),
         Command::Routes => routes::routes(&global, output),
         Command::Config { command: ConfigCommand::Example } => show::example(output),
