@@ -1,0 +1,59 @@
+//! The same load through nothing, through the gateway, through HAProxy and through nginx, in interleaved rounds.
+//!
+//! `cargo bench --bench end_to_end -- [--short] [--rounds N] [--rows P1,P5]`. `docs/performance.md` has the method.
+
+#![expect(clippy::panic, clippy::expect_used, reason = "a bench that cannot run says so and ends")]
+
+mod load;
+mod measure;
+mod peers;
+mod place;
+mod rows;
+mod sink;
+mod table;
+
+use std::time::Duration;
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+struct Plan {
+    rounds: usize,
+    /// How long one round measures.
+    round: Duration,
+    /// Idle connections that are counted.
+    idle: usize,
+    rows: Vec<String>,
+}
+
+fn plan() -> Plan {
+    let mut plan = Plan { rounds: 7, round: Duration::from_millis(1_500), idle: 5_000, rows: Vec::new() };
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--short" => {
+                (plan.rounds, plan.round, plan.idle) = (3, Duration::from_millis(400), 1_000);
+            }
+            "--rounds" => plan.rounds = arguments.next().and_then(|n| n.parse().ok()).expect("--rounds N"),
+            "--rows" => {
+                plan.rows = arguments.next().expect("--rows P1,P2").split(',').map(str::to_owned).collect();
+            }
+            // What `cargo bench` and `cargo test` add.
+            "--bench" | "--test" => {}
+            other => panic!("{other}: known are --short, --rounds N and --rows P1,P2,..."),
+        }
+    }
+    plan
+}
+
+fn main() {
+    let plan = plan();
+    place::enter_namespace();
+    println!("{}", place::describe());
+    place::pin(std::process::id(), place::GENERATOR_CORE);
+    let sink = sink::start();
+    let peers = peers::start(sink);
+    for row in rows::ROWS.iter().filter(|row| plan.rows.is_empty() || plan.rows.iter().any(|r| r == row.name))
+    {
+        table::print(row, &rows::run(row, &peers, &plan));
+    }
+}

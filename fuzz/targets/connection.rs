@@ -1,0 +1,8 @@
+//! Fuzzes what `checks::connection` holds true.
+
+#![no_main]
+
+#[path = "../checks/mod.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::connection::check(data));
