@@ -1,0 +1,158 @@
+//! The pages say what the program does: every setting and every code, and every file in them is valid.
+//! `UPDATE=1 cargo test --test docs` writes the generated page anew.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use gatehouse::config::codes::TABLE;
+use gatehouse::config::{Surroundings, load};
+use gatehouse::limits::machine::Machine;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn page(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// Every page that people read.
+fn pages() -> Vec<PathBuf> {
+    let folders = [root().to_owned(), root().join("docs")];
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    let mut pages: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.sort();
+    pages
+}
+
+/// The fenced blocks of a language.
+fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
+    let opening = format!("```{language}\n");
+    page.split(&opening).skip(1).map(|rest| rest.split("\n```").next().unwrap()).collect()
+}
+
+/// What a file must have, so that a block that shows one section can be read.
+fn whole(block: &str) -> String {
+    let has = |name: &str| block.lines().any(|line| line.starts_with(name));
+    let mut text = block.to_owned() + "\n";
+    if !has("clusters:") {
+        text += "clusters:\n  main: { bootstrap: [kafka-0.internal:9092] }\n";
+    }
+    if !has("listeners:") {
+        text += "listeners:\n  external: { bind: 0.0.0.0:9092, advertise: kafka.example.com }\n";
+    }
+    text
+}
+
+fn surroundings() -> Surroundings {
+    let variables = ["KAFKA_PASSWORD", "GATEHOUSE_ADMIN_TOKEN"];
+    Surroundings {
+        environment: variables.map(|name| (name.to_owned(), "x".to_owned())).into(),
+        machine: Machine { descriptors: 1 << 20, memory_bytes: 64 << 30 },
+        host_name: "gateway-1".to_owned(),
+    }
+}
+
+#[test]
+fn every_file_in_the_pages_is_valid() {
+    let mut faults = Vec::new();
+    let mut count = 0;
+    for path in pages() {
+        for block in blocks(&fs::read_to_string(&path).unwrap(), "yaml") {
+            count += 1;
+            match load(path.file_name().unwrap().to_str().unwrap(), &whole(block), &surroundings()) {
+                Ok((_, warnings)) if warnings.is_empty() => {}
+                Ok((_, diagnostics)) | Err(diagnostics) => faults.push(diagnostics.to_string()),
+            }
+        }
+    }
+    assert!(count >= 5, "only {count} files in the pages");
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// The names of settings that the example shows, commented out or not.
+fn settings() -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_gatehouse")).args(["config", "example"]).output().unwrap();
+    let example = String::from_utf8(output.stdout).unwrap();
+    let mut names = BTreeSet::new();
+    for line in example.lines().filter(|line| !line.starts_with('#')) {
+        let setting = line.trim_start().trim_start_matches("# ").trim_start_matches("- ");
+        for part in setting.split("  # ").next().unwrap().split(['{', ',']) {
+            let name = part.trim().split(':').next().unwrap_or_default();
+            let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            if is_name && part.contains(':') {
+                names.insert(name.to_owned());
+            }
+        }
+    }
+    for own in ["main", "external", "env", "file"] {
+        names.remove(own);
+    }
+    names
+}
+
+#[test]
+fn every_setting_is_in_the_reference() {
+    let reference = page("docs/configuration.md");
+    let names = settings();
+    assert!(names.len() > 40, "{names:?}");
+    let missing: Vec<_> = names.iter().filter(|name| !reference.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "not in docs/configuration.md: {missing:?}");
+}
+
+#[test]
+fn every_setting_that_is_known_is_in_the_example() {
+    // The names that a wrong one is answered with are those that the program knows.
+    let wrong = "\
+x: 1
+node: { x: 1 }
+clusters: { main: { x: 1, discovery: { x: 1, sasl: { x: 1 } } } }
+listeners: { a: { x: 1, routing: { x: 1, port: { x: 1, ranges: [{ x: 1 }] } }, networks: { x: 1 }, limits: { x: 1 } } }
+limits: { x: 1 }
+admin: { x: 1 }
+log: { x: 1 }
+shutdown: { x: 1 }
+";
+    let faults = load("x.yaml", wrong, &surroundings()).unwrap_err();
+    let known: BTreeSet<String> = faults
+        .iter()
+        .filter_map(|fault| fault.help.as_ref()?.strip_prefix("known here: "))
+        .flat_map(|names| names.split(", ").map(str::to_owned))
+        .collect();
+    assert_eq!(faults.iter().filter(|fault| fault.title == "unknown setting `x`").count(), 15);
+    let shown = settings();
+    assert_eq!(known.difference(&shown).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert_eq!(shown.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn the_page_of_codes_is_the_table() {
+    let mut text = String::from(
+        "# Codes\n\n<!-- Written by `UPDATE=1 cargo test --test docs` from src/config/codes.rs. -->\n\n\
+         What a code of a configuration fault means, and what to do. `gatehouse explain CODE` says the same \
+         without a network.\n",
+    );
+    for entry in TABLE {
+        write!(text, "\n## {}: {}\n\n", entry.code, entry.title).unwrap();
+        // An example stands apart, as a block.
+        let (explanation, example) = match entry.explanation.split_once(":\n\n") {
+            Some((explanation, example)) => (format!("{explanation}:"), Some(example)),
+            None => (entry.explanation.to_owned(), None),
+        };
+        writeln!(text, "{explanation}").unwrap();
+        if let Some(example) = example {
+            write!(text, "\n```yaml\n{example}\n```\n").unwrap();
+        }
+    }
+    let path = root().join("docs/errors.md");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(fs::read_to_string(path).unwrap(), text, "run `UPDATE=1 cargo test --test docs`");
+}
