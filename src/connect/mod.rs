@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -22,6 +23,10 @@ const STAGGER_MAX: Duration = Duration::from_millis(250);
 
 /// The most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
+
+/// The most names that are looked up at once. The system's resolver takes a thread for each and cannot be
+/// interrupted, so one that hangs must not gather more of them than this.
+const LOOKUPS_MAX: usize = 16;
 
 /// Quiet time between two keepalive probes, after the first.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
@@ -138,13 +143,15 @@ pub struct Dialer(Arc<Shared>);
 struct Shared {
     options: Options,
     policy: Policy,
+    lookups: Arc<Semaphore>,
 }
 
 impl Dialer {
     /// A dialer for a cluster whose bootstrap and static addresses are `configured`.
     pub fn new(options: Options, configured: impl IntoIterator<Item = HostPort>) -> Self {
         let policy = Policy::new(options.allow.clone(), configured);
-        Self(Arc::new(Shared { options, policy }))
+        let lookups = Arc::new(Semaphore::new(LOOKUPS_MAX));
+        Self(Arc::new(Shared { options, policy, lookups }))
     }
 
     /// What may be dialed.
@@ -158,21 +165,33 @@ impl Dialer {
     /// # Errors
     /// Any [`Error`]. Nothing was sent to anybody then.
     pub async fn dial(&self, address: &HostPort) -> Result<Connected, Error> {
-        let timeout = self.0.options.timeout;
-        let deadline = Instant::now() + timeout;
+        let deadline = Instant::now() + self.0.options.timeout;
         let resolved = match address.host.ip() {
             Some(ip) => vec![SocketAddr::new(ip, address.port)],
-            None => {
-                // The name is looked up at each dial, and what comes back is dialed itself: a second
-                // look-up could give an address that nobody checked.
-                match timeout_at(deadline, lookup_host((address.host.as_str(), address.port))).await {
-                    Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect(),
-                    Ok(Err(source)) => return Err(Error::Resolve { address: address.clone(), source }),
-                    Err(_) => return Err(Error::ResolveTimeout { address: address.clone(), timeout }),
+            None => match timeout_at(deadline, self.look_up(address)).await {
+                Ok(Ok(found)) => found,
+                Ok(Err(source)) => return Err(Error::Resolve { address: address.clone(), source }),
+                Err(_) => {
+                    let (address, timeout) = (address.clone(), self.0.options.timeout);
+                    return Err(Error::ResolveTimeout { address, timeout });
                 }
-            }
+            },
         };
         self.dial_resolved(address, &resolved, deadline).await
+    }
+
+    /// The addresses of a name. It is looked up at each dial, and what comes back is dialed itself: a
+    /// second look-up could give an address that nobody checked.
+    async fn look_up(&self, address: &HostPort) -> io::Result<Vec<SocketAddr>> {
+        let permit = self.0.lookups.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let name = (address.host.as_str().to_owned(), address.port);
+        // A task, because the permit is held until the resolver is done, even when nobody waits any more.
+        let look_up = tokio::spawn(async move {
+            let found = lookup_host(name).await.map(|found| found.take(ADDRESSES_MAX).collect());
+            drop(permit);
+            found
+        });
+        look_up.await.map_err(io::Error::other)?
     }
 
     async fn dial_resolved(
@@ -314,6 +333,16 @@ mod tests {
         assert!(dialer(Options::default(), &[&address.to_string()]).dial(&address).await.is_ok());
         let refused = dialer(Options::default(), &["10.0.0.1:9092"]).dial(&address).await.unwrap_err();
         assert!(matches!(refused, Error::Refused { .. }), "{refused}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_resolver_that_hangs_holds_a_dial_until_its_timeout_alone() {
+        let dialer = dialer(Options::default(), &["kafka-0:9092"]);
+        let hanging = dialer.0.lookups.acquire_many(LOOKUPS_MAX as u32).await.unwrap();
+        let broker = "kafka-0:9092".parse().unwrap();
+        let error = dialer.dial(&broker).await.unwrap_err();
+        assert_eq!(error.to_string(), "kafka-0:9092 was not resolved within 5s");
+        drop(hanging);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use kafka_protocol::messages::MetadataResponse;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::exchange::{Connection, Error};
 use super::{Discovery, Target, Topology, chain};
@@ -23,6 +24,10 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// The head start of each broker over the next one that is asked.
 const STAGGER: Duration = Duration::from_secs(1);
+
+/// How long a broker is believed alone while something looks wrong: one that lost touch with its own
+/// cluster still answers, and its answers stay as they were.
+const BELIEVED: Duration = Duration::from_secs(10);
 
 /// The most known brokers that are asked in one refresh, besides the bootstrap addresses.
 const KNOWN_MAX: usize = 16;
@@ -67,8 +72,12 @@ async fn reach_one(topology: &Arc<Topology>) {
 async fn follow(topology: &Arc<Topology>, credential: Option<&sasl::Credential>) {
     let mut state = State { kept: None, cluster_id: None, failing: None };
     let mut retry = PACE;
+    let mut suspicious = false;
     loop {
         let begin = Instant::now();
+        if suspicious {
+            state.kept.take_if(|kept| kept.since.elapsed() >= BELIEVED);
+        }
         let wait = match state.refresh(topology, credential).await {
             Ok(()) => {
                 retry = PACE;
@@ -82,10 +91,13 @@ async fn follow(topology: &Arc<Topology>, credential: Option<&sasl::Credential>)
             }
         };
         topology.rounds.send_modify(|round| *round += 1);
-        tokio::select! {
-            () = sleep_until(begin + wait) => {}
-            () = topology.wanted.notified() => sleep_until(begin + PACE).await,
-        }
+        suspicious = tokio::select! {
+            () = sleep_until(begin + wait) => false,
+            () = topology.wanted.notified() => {
+                sleep_until(begin + PACE).await;
+                true
+            }
+        };
     }
 }
 
@@ -94,10 +106,16 @@ type Failure = (HostPort, Error);
 
 /// What is remembered from one refresh to the next.
 struct State {
-    /// The broker that answered last, while its connection lasts.
-    kept: Option<(Target, Connection)>,
+    kept: Option<Kept>,
     cluster_id: Option<String>,
     failing: Option<Failing>,
+}
+
+/// The broker that answered last, while its connection lasts.
+struct Kept {
+    target: Target,
+    connection: Connection,
+    since: Instant,
 }
 
 struct Failing {
@@ -112,19 +130,18 @@ impl State {
         topology: &Arc<Topology>,
         credential: Option<&sasl::Credential>,
     ) -> Result<(), Vec<Failure>> {
-        if let Some((target, mut connection)) = self.kept.take()
-            && !target.moved.is_cancelled()
+        if let Some(mut kept) = self.kept.take()
+            && !kept.target.moved.is_cancelled()
         {
-            let answer =
-                connection.metadata().await.and_then(|answer| self.accept(topology, &target, &answer));
-            match answer {
+            let answer = kept.connection.metadata().await;
+            match answer.and_then(|answer| self.accept(topology, &kept.target, &answer)) {
                 Ok(()) => {
-                    self.kept = Some((target, connection));
+                    self.kept = Some(kept);
                     return Ok(());
                 }
                 // Idle connections break without a fault of anybody; the next one tells.
                 Err(error) => tracing::debug!(
-                    cluster = %topology.name, broker = %target.address, error = chain(&error),
+                    cluster = %topology.name, broker = %kept.target.address, error = chain(&error),
                     "the kept connection to a broker is given up",
                 ),
             }
@@ -147,7 +164,7 @@ impl State {
         };
         let (target, connection, answer) = race(topology.candidates(), ask).await?;
         self.accept(topology, &target, &answer).map_err(|error| vec![(target.address.clone(), error)])?;
-        self.kept = Some((target, connection));
+        self.kept = Some(Kept { target, connection, since: Instant::now() });
         Ok(())
     }
 
@@ -271,22 +288,23 @@ fn same_cluster(known: Option<&str>, target: &Target, answer: &MetadataResponse)
 
 impl Topology {
     /// Whom to ask, in this order: the bootstrap addresses, then some of the known brokers, each time
-    /// others.
+    /// beginning with another one.
     fn candidates(&self) -> Vec<Target> {
         let table = self.table.load();
-        let target = |address: &HostPort| Target {
-            node: None,
-            address: address.clone(),
-            moved: tokio_util::sync::CancellationToken::new(),
-        };
-        let mut targets: Vec<_> = self.options.bootstrap.iter().map(target).collect();
-        let skip = self.turn().checked_rem(table.nodes.len()).unwrap_or(0);
-        let known = table.nodes.iter().cycle().skip(skip).take(table.nodes.len().min(KNOWN_MAX));
-        for (node, entry) in known {
-            if !self.options.bootstrap.contains(&entry.address) {
-                targets.push(entry.target(*node));
-            }
-        }
-        targets
+        let turn = self.turn();
+        let bootstrap = &self.options.bootstrap;
+        let known = table.nodes.iter().filter(|(_, entry)| !bootstrap.contains(&entry.address));
+        let known = in_turn(known.collect(), turn).take(KNOWN_MAX);
+        in_turn(bootstrap.iter().collect(), turn)
+            .map(|address| Target { node: None, address: address.clone(), moved: CancellationToken::new() })
+            .chain(known.map(|(node, entry)| entry.target(*node)))
+            .collect()
     }
+}
+
+/// The same, beginning at the one whose turn it is.
+fn in_turn<T>(mut all: Vec<T>, turn: usize) -> std::vec::IntoIter<T> {
+    let first = turn.checked_rem(all.len()).unwrap_or(0);
+    all.rotate_left(first);
+    all.into_iter()
 }

@@ -482,6 +482,37 @@ async fn a_failed_dial_is_remembered_and_asks_at_once() {
 }
 
 #[tokio::test]
+async fn a_broker_that_lost_touch_is_not_believed_for_ever() {
+    let (stale, other) = (Fake::start().await, Fake::start().await);
+    let gone = closed().await;
+    for fake in [&stale, &other] {
+        fake.lists(&[(0, "127.0.0.1", gone.port.into())]);
+    }
+    let gateway = own(&[&stale.address, &other.address], NEVER);
+    until("ready", || gateway.ready()).await;
+    // Whoever was asked first goes on telling the old place; the other one knows better.
+    let better = if stale.asked() > 0 { &other } else { &stale };
+    better.lists(&[(0, "127.0.0.1", better.address.port.into())]);
+    let target = gateway.broker(NodeId(0)).unwrap();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    tokio::time::resume();
+    for _ in 0..2 {
+        // Both are asked by turns; at the latest the second time it is the other one's.
+        if !target.moved.is_cancelled() {
+            let asked = stale.asked() + other.asked();
+            assert!(gateway.dial(&target).await.is_err());
+            until("another refresh", || stale.asked() + other.asked() > asked).await;
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(10)).await;
+            tokio::time::resume();
+        }
+    }
+    until("the new place is known", || target.moved.is_cancelled()).await;
+    assert_eq!(gateway.address(0), Some(better.address.to_string()));
+}
+
+#[tokio::test]
 async fn an_unknown_node_is_asked_for_once() {
     let fake = Fake::start().await;
     let gateway = own(&[&fake.address], NEVER);
