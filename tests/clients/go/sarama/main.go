@@ -201,6 +201,8 @@ func (c client) newSender(topic, acked string, adjust func(*sarama.Config)) (*se
 	if err != nil {
 		return nil, err
 	}
+	// Long enough for the election of a leader; with less, Sarama gives the records up.
+	config.Metadata.Retry.Max, config.Metadata.Retry.Backoff = 120, 250*time.Millisecond
 	adjust(config)
 	acknowledged, err := contract.NewAcknowledged(acked)
 	if err != nil {

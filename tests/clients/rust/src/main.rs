@@ -122,7 +122,12 @@ impl Client<'_> {
         settings: &[(&str, &str)],
         acknowledged: &Arc<Acknowledged>,
     ) -> Result<ThreadedProducer<Counting>, KafkaError> {
-        let usual = [("acks", "all"), ("enable.idempotence", "true"), ("linger.ms", "1")];
+        let usual = [
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
+            ("linger.ms", "1"),
+            ("message.timeout.ms", "120000"),
+        ];
         self.config(&[&usual, settings].concat()).create_with_context(Counting(Arc::clone(acknowledged)))
     }
 
