@@ -85,7 +85,8 @@ fn settings() -> BTreeSet<String> {
         let setting = line.trim_start().trim_start_matches("# ").trim_start_matches("- ");
         for part in setting.split("  # ").next().unwrap().split(['{', ',']) {
             let name = part.trim().split(':').next().unwrap_or_default();
-            let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
             if is_name && part.contains(':') {
                 names.insert(name.to_owned());
             }
