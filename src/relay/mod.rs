@@ -333,3 +333,6 @@ where
         self.stop = Some(Stop { cause, since: now, patience, abandon_after: ABANDON_AFTER });
     }
 }
+
+#[cfg(test)]
+mod tests;

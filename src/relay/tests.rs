@@ -1,0 +1,324 @@
+//! A relay between two in-memory streams, in simulated time.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::task::JoinHandle;
+use tokio::time::{advance, sleep};
+
+use super::*;
+use crate::cluster::{PortRange, Routes};
+use crate::kafka::{NodeId, api};
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+
+const OPTIONS: Options =
+    Options { idle_timeout: Duration::from_secs(660), drain_timeout: Duration::from_secs(30) };
+
+/// Room of each in-memory stream, in bytes.
+const ROOM: usize = 4 * 1024;
+
+const OFFSET_COMMIT: i16 = 8;
+const HEARTBEAT: i16 = 12;
+const METADATA: i16 = 3;
+
+/// A relay under way, seen from both ends.
+struct Bench {
+    client: DuplexStream,
+    broker: DuplexStream,
+    task: JoinHandle<Cause>,
+    drain: CancellationToken,
+    moved: CancellationToken,
+    held: Arc<HeldBytes>,
+    metrics: Metrics,
+}
+
+impl Bench {
+    /// Starts with what the client has sent before the dial.
+    fn start(first: &[u8]) -> Self {
+        let names: Vec<_> = api::APIS.iter().map(|api| api.name).collect();
+        let metrics = Metrics::new(&names);
+        let range = PortRange { first: NodeId(0), last: NodeId(999), bind: 9093, advertise: 9093 };
+        let routes = Routes { host: "door".into(), bootstrap: 9092, ranges: vec![range] };
+        let mut core = Core::new(Arc::new(core::Options {
+            routes: Arc::new(routes),
+            pass_unknown_apis: false,
+            max_request_bytes: 100 << 20,
+            max_in_flight: 128,
+        }));
+        let plan = core.request(first, Stamp::default());
+        let registry = Arc::new(Registry::default());
+        let guard = registry.register(&"door".into(), &"main".into(), ([127, 0, 0, 1], 1).into());
+        let observer =
+            Observer::new(metrics.listener("door"), metrics.cluster("main"), Arc::clone(guard.connection()));
+        let held = HeldBytes::new(u64::MAX);
+        let (drain, moved) = (CancellationToken::new(), CancellationToken::new());
+        let parts = Parts {
+            core,
+            first: first.to_vec(),
+            plan,
+            options: OPTIONS,
+            held: Arc::clone(&held),
+            observer,
+            drain: drain.clone(),
+            moved: moved.clone(),
+        };
+        let (client, client_side) = duplex(ROOM);
+        let (broker, broker_side) = duplex(ROOM);
+        let relay = Relay::new(client_side, broker_side, parts);
+        let task = tokio::spawn(async move {
+            let cause = relay.run(|_| {}).await;
+            drop(guard);
+            cause
+        });
+        Self { client, broker, task, drain, moved, held, metrics }
+    }
+
+    /// Waits until the broker has these bytes next.
+    async fn broker_gets(&mut self, expected: &[u8]) {
+        let mut got = vec![0; expected.len()];
+        self.broker.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, expected);
+    }
+
+    async fn client_gets(&mut self, expected: &[u8]) {
+        let mut got = vec![0; expected.len()];
+        self.client.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, expected);
+    }
+
+    /// What comes until the other side closes.
+    async fn rest(stream: &mut DuplexStream) -> Vec<u8> {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        rest
+    }
+}
+
+fn frame(payload: &[&[u8]]) -> Vec<u8> {
+    let payload = payload.concat();
+    [&(payload.len() as u32).to_be_bytes()[..], &payload].concat()
+}
+
+/// A request in a version that is not flexible, without a client id.
+fn request(key: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
+    let (key, version) = (key.to_be_bytes(), version.to_be_bytes());
+    frame(&[&key, &version, &correlation_id.to_be_bytes(), &[0xff, 0xff], body])
+}
+
+fn response(correlation_id: i32, body: &[u8]) -> Vec<u8> {
+    frame(&[&correlation_id.to_be_bytes(), body])
+}
+
+/// A Produce of version 2 with acks=0.
+fn produce0(bytes: usize) -> Vec<u8> {
+    let body: Vec<u8> = (0..bytes).map(|index| (index / 7) as u8).collect();
+    request(0, 2, 1, &[&[0, 0], &body[..]].concat())
+}
+
+#[tokio::test(start_paused = true)]
+async fn pipelined_first_requests_pass_and_are_all_counted() {
+    let two = [request(HEARTBEAT, 0, 1, b"one"), request(HEARTBEAT, 0, 2, b"two")].concat();
+    let mut bench = Bench::start(&two);
+    bench.broker_gets(&two).await;
+    for id in [1, 2] {
+        bench.broker.write_all(&response(id, b"ok")).await.unwrap();
+        bench.client_gets(&response(id, b"ok")).await;
+    }
+    let text = bench.metrics.render();
+    assert!(text.contains("gatehouse_requests_total{api=\"Heartbeat\",cluster=\"main\"} 2"), "{text}");
+    assert!(text.contains("gatehouse_in_flight_requests{cluster=\"main\"} 0"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_list_that_comes_byte_by_byte_is_rewritten_whole() {
+    let mut bench = Bench::start(&request(METADATA, 0, 7, &[0; 4]));
+    bench.broker_gets(&request(METADATA, 0, 7, &[0; 4])).await;
+    let list = |host: &[u8], port: fn(i32) -> i32| {
+        let mut body = 300_i32.to_be_bytes().to_vec();
+        for node in 0..300_i32 {
+            body.extend(node.to_be_bytes());
+            body.extend((host.len() as u16).to_be_bytes());
+            body.extend(host);
+            body.extend(port(node).to_be_bytes());
+        }
+        body.extend([0, 0, 0, 0]);
+        response(7, &body)
+    };
+    let sent = list(b"kafka.internal", |_| 9092);
+    let expected = list(b"door", |node| 9093 + node);
+    let mut broker = bench.broker;
+    let sending = tokio::spawn(async move {
+        for byte in sent {
+            broker.write_all(&[byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        broker
+    });
+    let mut got = vec![0; expected.len()];
+    bench.client.read_exact(&mut got).await.unwrap();
+    assert_eq!(got, expected);
+    drop(sending.await);
+    assert!(matches!(bench.task.await.unwrap(), Cause::BrokerClosed { mid_frame: false }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_what_must_finish() {
+    for signal in [|bench: &Bench| bench.drain.cancel(), |bench: &Bench| bench.moved.cancel()] {
+        let mut bench = Bench::start(&request(OFFSET_COMMIT, 2, 1, b"offsets"));
+        bench.broker_gets(&request(OFFSET_COMMIT, 2, 1, b"offsets")).await;
+        signal(&bench);
+        // The signal is heard before the next request comes.
+        sleep(Duration::from_millis(1)).await;
+        // What comes now has not been begun, so its sender is left to send it again elsewhere.
+        bench.client.write_all(&request(HEARTBEAT, 0, 2, b"late")).await.unwrap();
+        sleep(Duration::from_secs(20)).await;
+        assert!(!bench.task.is_finished());
+        bench.broker.write_all(&response(1, b"stored")).await.unwrap();
+        bench.client_gets(&response(1, b"stored")).await;
+        assert_eq!(Bench::rest(&mut bench.client).await, b"");
+        drop(bench.client);
+        assert_eq!(Bench::rest(&mut bench.broker).await, b"", "the late request went to the broker");
+        drop(bench.broker);
+        let cause = bench.task.await.unwrap();
+        assert!(
+            matches!(cause, Cause::Drained { forced: false } | Cause::Moved { forced: false }),
+            "{cause:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_abandons_what_can_be_asked_again_and_forces_the_rest_at_its_deadline() {
+    for (key, seconds, forced) in [(HEARTBEAT, 1, false), (OFFSET_COMMIT, 30, true)] {
+        let mut bench = Bench::start(&request(key, 0, 1, b"body"));
+        bench.broker_gets(&request(key, 0, 1, b"body")).await;
+        let begin = Instant::now();
+        bench.drain.cancel();
+        assert_eq!(Bench::rest(&mut bench.client).await, b"");
+        assert_eq!(begin.elapsed().as_secs(), seconds);
+        drop((bench.client, bench.broker));
+        let cause = bench.task.await.unwrap();
+        assert!(matches!(cause, Cause::Drained { forced: f } if f == forced), "{cause:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_drain_sends_the_broker_no_frame_with_a_hole() {
+    let sent = produce0(60 * 1024);
+    let mut bench = Bench::start(&sent[..100]);
+    let (mut reading, mut writing) = tokio::io::split(bench.client);
+    let rest = sent[100..].to_vec();
+    let sending = tokio::spawn(async move {
+        let _ = writing.write_all(&rest).await;
+        let _ = writing.shutdown().await;
+    });
+    // The broker takes nothing until the drain has been forced.
+    sleep(Duration::from_secs(1)).await;
+    bench.drain.cancel();
+    let mut closed = Vec::new();
+    reading.read_to_end(&mut closed).await.unwrap();
+    let got = Bench::rest(&mut bench.broker).await;
+    assert!(got.len() > ROOM && sent.starts_with(&got), "{} of {} bytes", got.len(), sent.len());
+    assert_eq!(got.len(), sent.len(), "acks=0 counts as sent, so all of it passes while the broker takes it");
+    drop((bench.broker, reading));
+    sending.await.unwrap();
+    assert!(matches!(bench.task.await.unwrap(), Cause::Drained { forced: true }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_without_a_response_reaches_the_broker_in_a_drain() {
+    let mut bench = Bench::start(&request(HEARTBEAT, 0, 1, b"x"));
+    bench.broker_gets(&request(HEARTBEAT, 0, 1, b"x")).await;
+    bench.broker.write_all(&response(1, b"y")).await.unwrap();
+    bench.client_gets(&response(1, b"y")).await;
+    bench.drain.cancel();
+    sleep(Duration::from_millis(1)).await;
+    let late = [request(HEARTBEAT, 0, 2, b"dropped"), produce0(100)].concat();
+    bench.client.write_all(&late).await.unwrap();
+    bench.client.shutdown().await.unwrap();
+    assert_eq!(Bench::rest(&mut bench.broker).await, produce0(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_costs_a_bounded_part_of_the_budget_and_gives_it_back() {
+    let mut bench = Bench::start(&request(HEARTBEAT, 0, 1, b"x"));
+    bench.broker_gets(&request(HEARTBEAT, 0, 1, b"x")).await;
+    let large = response(1, &vec![5; 4 << 20]);
+    let mut broker = std::mem::replace(&mut bench.broker, duplex(1).0);
+    let sending = tokio::spawn({
+        let large = large.clone();
+        async move {
+            broker.write_all(&large).await.unwrap();
+            broker
+        }
+    });
+    // Nobody reads for as long as a consumer may take between two polls.
+    sleep(Duration::from_secs(300)).await;
+    assert!(!bench.task.is_finished() && !sending.is_finished());
+    assert!(bench.held.bytes() <= 512 * 1024, "{} bytes", bench.held.bytes());
+    bench.client_gets(&large).await;
+    let _broker = sending.await.unwrap();
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(bench.held.bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_idleness_unless_something_is_owed() {
+    let mut bench = Bench::start(&request(HEARTBEAT, 0, 1, b"x"));
+    bench.broker_gets(&request(HEARTBEAT, 0, 1, b"x")).await;
+    sleep(OPTIONS.idle_timeout * 3).await;
+    assert!(!bench.task.is_finished(), "a response is owed");
+    bench.broker.write_all(&response(1, b"y")).await.unwrap();
+    bench.client_gets(&response(1, b"y")).await;
+    let begin = Instant::now();
+    assert_eq!(Bench::rest(&mut bench.client).await, b"");
+    let idle = begin.elapsed();
+    assert!(idle >= OPTIONS.idle_timeout && idle < OPTIONS.idle_timeout * 2, "{idle:?}");
+    drop((bench.client, bench.broker));
+    assert!(matches!(bench.task.await.unwrap(), Cause::Idle));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_trickles_ends_but_one_that_flows_may_take_its_time() {
+    for (bytes_a_second, slow) in [(100, true), (4_000, false)] {
+        let sent = produce0(200_000);
+        let mut bench = Bench::start(&sent[..50]);
+        let mut broker = bench.broker;
+        let taking = tokio::spawn(async move { Bench::rest(&mut broker).await });
+        for piece in sent[50..].chunks(bytes_a_second) {
+            sleep(Duration::from_secs(1)).await;
+            if bench.client.write_all(piece).await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(bench.task.is_finished(), slow, "{bytes_a_second} bytes a second");
+        drop(bench.client);
+        assert_eq!(taking.await.unwrap().len() == sent.len(), !slow);
+        assert_eq!(matches!(bench.task.await.unwrap(), Cause::Slow), slow);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_half_closes_gets_what_it_could_not_ask_for_again() {
+    let mut bench = Bench::start(&request(OFFSET_COMMIT, 2, 1, b"x"));
+    bench.client.shutdown().await.unwrap();
+    bench.broker_gets(&request(OFFSET_COMMIT, 2, 1, b"x")).await;
+    bench.broker.write_all(&response(1, b"y")).await.unwrap();
+    bench.client_gets(&response(1, b"y")).await;
+    assert_eq!(Bench::rest(&mut bench.broker).await, b"");
+    drop(bench.broker);
+    assert!(matches!(bench.task.await.unwrap(), Cause::ClientClosed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_response_is_told_apart_from_a_close_between_two() {
+    for cut in [3, 10] {
+        let mut bench = Bench::start(&request(HEARTBEAT, 0, 1, b"x"));
+        bench.broker_gets(&request(HEARTBEAT, 0, 1, b"x")).await;
+        bench.broker.write_all(&response(1, b"twelve bytes")[..cut]).await.unwrap();
+        drop(bench.broker);
+        Bench::rest(&mut bench.client).await;
+        drop(bench.client);
+        let cause = bench.task.await.unwrap();
+        assert!(matches!(cause, Cause::BrokerClosed { mid_frame: true }), "{cut}: {cause:?}");
+    }
+}
