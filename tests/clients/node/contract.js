@@ -72,15 +72,15 @@ function batches(count) {
 
 const committed = (sequence) => Math.floor(sequence / TRANSACTION) % 2 === 0
 
-// Calls send(first, last) one after the other with what is due, at the argument rate for the argument seconds,
-// and returns how many records there were.
+// Calls send(first, last) one after the other with what is due, at the argument rate for the argument seconds
+// or until the file of the argument stop exists, and returns how many records there were.
 async function paced(args, send) {
   if (!args.rate || !args.seconds) throw new Failed('missing rate= or seconds=')
   const start = Date.now()
   let sent = 0
   for (;;) {
     const spent = (Date.now() - start) / 1000
-    if (spent >= Number(args.seconds)) return sent
+    if (spent >= Number(args.seconds) || (args.stop && fs.existsSync(args.stop))) return sent
     const due = Math.floor(spent * Number(args.rate))
     if (due > sent) await send(sent, due)
     sent = Math.max(sent, due)
@@ -93,7 +93,6 @@ class Check {
   constructor(topic, out) {
     this.topic = topic
     this.out = out
-    this.lines = []
     this.values = new Set()
     this.offsets = new Map()
     this.sequences = new Map()
@@ -101,7 +100,7 @@ class Check {
   }
 
   see(partition, offset, key, value) {
-    this.lines.push(`${partition} ${offset} ${value}\n`)
+    if (this.out) fs.appendFileSync(this.out, `${partition} ${offset} ${value}\n`)
     if (!value.startsWith(`${this.topic}:`)) return this.fail(`foreign value ${value}`)
     if (this.values.has(value)) this.fail(`duplicate ${value}`)
     const sequence = Number(value.slice(this.topic.length + 1))
@@ -118,7 +117,6 @@ class Check {
 
   judge(result, expected) {
     result.read = this.values.size
-    if (this.out) fs.appendFileSync(this.out, this.lines.join(''))
     if (this.fault) throw new Failed(this.fault)
     if (result.read !== expected) throw new Failed(`read ${result.read} of ${expected}`)
   }

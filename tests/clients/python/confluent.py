@@ -49,7 +49,7 @@ class Client:
                 raise
 
     def producer(self, more=None):
-        return Producer(self.config({"acks": "all", "enable.idempotence": True, "linger.ms": 1, "message.timeout.ms": 120_000, **(more or {})}))
+        return Producer(self.config({"acks": "all", "enable.idempotence": True, "linger.ms": 1, "message.timeout.ms": 60_000, **(more or {})}))
 
     @staticmethod
     def send(producer, topic, sequence, acknowledged):

@@ -1,6 +1,7 @@
 """The part of the client programs' contract (../README.md) that does not depend on a Kafka library."""
 
 import json
+import os
 import sys
 import time
 import traceback
@@ -144,7 +145,7 @@ class Check:
         self.offsets = {}
         self.sequences = {}
         self.fault = None
-        self.file = open(name, "a") if name else None
+        self.file = open(name, "a", buffering=1) if name else None
 
     def see(self, partition, offset, key, value):
         key, value = key.decode(), value.decode()
@@ -187,16 +188,18 @@ class Check:
 
 
 class Pace:
-    """Says how many records are due by now, at `rate` a second for `seconds`."""
+    """Says how many records are due by now, at `rate` a second for `seconds` or until the file `stop` exists."""
 
     def __init__(self, arguments):
         if not arguments.get("rate") or not arguments.get("seconds"):
             raise Failed("missing rate= or seconds=")
         self.rate = float(arguments["rate"])
         self.seconds = float(arguments["seconds"])
+        self.stop = arguments.get("stop")
         self.start = time.monotonic()
 
     def due(self):
         """None when the time is over."""
         spent = time.monotonic() - self.start
-        return int(spent * self.rate) if spent < self.seconds else None
+        over = spent >= self.seconds or (self.stop and os.path.exists(self.stop))
+        return None if over else int(spent * self.rate)

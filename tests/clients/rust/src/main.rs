@@ -3,6 +3,7 @@
 mod contract;
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -126,7 +127,7 @@ impl Client<'_> {
             ("acks", "all"),
             ("enable.idempotence", "true"),
             ("linger.ms", "1"),
-            ("message.timeout.ms", "120000"),
+            ("message.timeout.ms", "60000"),
         ];
         self.config(&[&usual, settings].concat()).create_with_context(Counting(Arc::clone(acknowledged)))
     }
@@ -156,7 +157,7 @@ impl Client<'_> {
         let mut sequence = 0;
         loop {
             let spent = start.elapsed().as_secs_f64();
-            if spent >= span {
+            if spent >= span || self.arguments.get("stop").is_some_and(|file| Path::new(file).exists()) {
                 break;
             }
             while sequence < (spent * rate) as u64 {
