@@ -54,6 +54,11 @@ const EXCEPTIONS: &[Exception] = &[
         reason: "the function that waits for a condition of a process looks again after a pause",
     },
     Exception {
+        file: "tests/it/poll.rs",
+        rule: Rule::Sleep,
+        reason: "the function that waits for a condition looks again every 10 ms",
+    },
+    Exception {
         file: "tests/kafka/large.rs",
         rule: Rule::Sleep,
         reason: "a reader that is slow on purpose is what the test is about",

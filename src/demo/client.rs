@@ -131,7 +131,7 @@ impl Client {
             self.stream.write_all(&frame).await?;
             self.answer().await
         });
-        let mut body = walked(answer.await??, self.correlation_id, version, shape)?;
+        let mut body = walked(&answer.await??, self.correlation_id, version, shape)?;
         R::Response::decode(&mut body, version).map_err(|_| Error::Codec)
     }
 
@@ -152,8 +152,8 @@ impl Client {
 
 /// The body of an answer, after our own walker has passed it: a decoder reserves memory by the counts it
 /// finds.
-fn walked(answer: Bytes, id: i32, version: i16, shape: &'static [Field]) -> Result<Bytes, Error> {
-    let mut reader = Reader::new(&answer);
+fn walked(answer: &Bytes, id: i32, version: i16, shape: &'static [Field]) -> Result<Bytes, Error> {
+    let mut reader = Reader::new(answer);
     if reader.i32()? != id {
         return Err(Error::Codec);
     }

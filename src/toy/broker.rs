@@ -164,7 +164,11 @@ impl<'a> Connection<'a> {
             client_host: self.peer.ip(),
             announced,
         };
-        let answer = served::answer(&call, &mut self.login, header.key, frame.slice(body_at..)).await?;
+        let answer = tokio::select! {
+            biased;
+            answer = served::answer(&call, &mut self.login, header.key, frame.slice(body_at..)) => answer?,
+            () = hung_up(&self.stream) => return Err(Closed),
+        };
         let Some(body) = answer else { return Ok(()) };
         self.reply(header.correlation_id, served.tagged_header, &body, act).await?;
         if self.login.failed() { Err(Closed) } else { Ok(()) }
@@ -237,6 +241,14 @@ impl<'a> Connection<'a> {
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), Closed> {
         self.stream.write_all(bytes).await.map_err(|_| Closed)
+    }
+}
+
+/// Waits until the peer closes, so that nobody waits for records on behalf of a client that is gone. Of
+/// a peer that has sent more it cannot be told, and is not.
+async fn hung_up(stream: &TcpStream) {
+    if matches!(stream.peek(&mut [0]).await, Ok(1..)) {
+        std::future::pending::<()>().await;
     }
 }
 

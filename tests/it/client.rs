@@ -16,8 +16,8 @@ pub(crate) const AT_MOST: Duration = Duration::from_secs(30);
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
     correlation_id: i32,
-    /// The payload of the last answer, header included.
-    pub(crate) last: Bytes,
+    /// What no answer may hold.
+    forbidden: Option<String>,
 }
 
 /// A text as the messages hold it.
@@ -51,7 +51,12 @@ impl Client {
     pub(crate) async fn connect(address: impl Into<SocketAddr>) -> Self {
         let stream = TcpStream::connect(address.into()).await.expect("a connection");
         stream.set_nodelay(true).expect("nodelay");
-        Self { stream, correlation_id: 0, last: Bytes::new() }
+        Self { stream, correlation_id: 0, forbidden: None }
+    }
+
+    /// The same client, which fails when any answer holds a text.
+    pub(crate) fn that_must_not_hear(self, text: &str) -> Self {
+        Self { forbidden: Some(text.to_owned()), ..self }
     }
 
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
@@ -84,6 +89,10 @@ impl Client {
             }
             let mut payload = vec![0; u32::from_be_bytes(length) as usize];
             self.stream.read_exact(&mut payload).await.expect("closed within a frame");
+            if let Some(forbidden) = &self.forbidden {
+                let heard = payload.windows(forbidden.len()).any(|part| part == forbidden.as_bytes());
+                assert!(!heard, "an answer holds {forbidden}");
+            }
             Some(Bytes::from(payload))
         };
         tokio::time::timeout(AT_MOST, read).await.expect("an answer or an end")
@@ -96,7 +105,6 @@ impl Client {
         correlation_id: i32,
     ) -> Option<R::Response> {
         let mut payload = self.read().await?;
-        self.last = payload.clone();
         assert_eq!(payload.get_i32(), correlation_id, "the correlation id");
         let key = ApiKey::try_from(R::KEY).expect("a known API");
         if key.response_header_version(version) == 1 {

@@ -3,6 +3,14 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what failed by panicking")]
 
+mod addresses;
 mod client;
+mod demo;
+mod gateway;
+mod hostile_brokers;
+mod hostile_clients;
+mod poll;
 mod records;
+mod streams;
+mod topology;
 mod toy;

@@ -145,8 +145,7 @@ async fn metadata_and_coordinators_are_told_in_every_version() {
     topic(&cluster, "t").await;
     let mut client = to(&cluster, NodeId(1)).await;
     for version in 0..=13 {
-        let request =
-            MetadataRequest::default().with_topics((version > 0).then_some(None).unwrap_or(Some(vec![])));
+        let request = MetadataRequest::default().with_topics(if version > 0 { None } else { Some(vec![]) });
         let answer = client.call(&request, version).await;
         assert_eq!((answer.brokers.len(), answer.topics.len()), (3, 1), "version {version}");
         let none = MetadataRequest::default().with_topics(Some(vec![]));
@@ -287,6 +286,36 @@ fn sync(generation: i32, member: &str, assignments: &[(&str, &'static str)]) -> 
         .with_assignments(assignments.collect())
 }
 
+/// Commits an offset in every version and reads it back in every version.
+async fn commit_and_fetch(client: &mut Client, group: &GroupId, member: &str) {
+    for version in 2..=9 {
+        let partition = OffsetCommitRequestPartition::default().with_committed_offset(version.into());
+        let commit = OffsetCommitRequest::default()
+            .with_group_id(group.clone())
+            .with_generation_id_or_member_epoch(2)
+            .with_member_id(text(member))
+            .with_topics(vec![
+                OffsetCommitRequestTopic::default().with_name(name("t")).with_partitions(vec![partition]),
+            ]);
+        assert_eq!(client.call(&commit, version).await.topics[0].partitions[0].error_code, 0);
+    }
+    for version in 1..=7 {
+        let topic =
+            OffsetFetchRequestTopic::default().with_name(name("t")).with_partition_indexes(vec![0, 9]);
+        let request =
+            OffsetFetchRequest::default().with_group_id(group.clone()).with_topics(Some(vec![topic]));
+        let found = client.call(&request, version).await.topics;
+        let offsets: Vec<i64> = found[0].partitions.iter().map(|p| p.committed_offset).collect();
+        assert_eq!(offsets, [9, -1]);
+    }
+    for version in 8..=9 {
+        let wanted = OffsetFetchRequestGroup::default().with_group_id(group.clone()).with_topics(None);
+        let request = OffsetFetchRequest::default().with_groups(vec![wanted]);
+        let found = client.call(&request, version).await;
+        assert_eq!(found.groups[0].topics[0].partitions[0].committed_offset, 9);
+    }
+}
+
 #[tokio::test]
 async fn two_members_share_a_group_and_keep_its_offsets() {
     let cluster = cluster().await;
@@ -324,32 +353,7 @@ async fn two_members_share_a_group_and_keep_its_offsets() {
     let own = leader.call(&sync(2, &leader_id, &[(&leader_id, "L"), (&follower_id, "F")]), 5).await;
     let theirs = follower.answer::<SyncGroupRequest>(5, waiting).await.expect("an answer");
     assert_eq!((own.assignment.as_ref(), theirs.assignment.as_ref()), (&b"L"[..], &b"F"[..]));
-    for version in 2..=9 {
-        let partition = OffsetCommitRequestPartition::default().with_committed_offset(version.into());
-        let commit = OffsetCommitRequest::default()
-            .with_group_id(group[0].clone())
-            .with_generation_id_or_member_epoch(2)
-            .with_member_id(text(&leader_id))
-            .with_topics(vec![
-                OffsetCommitRequestTopic::default().with_name(name("t")).with_partitions(vec![partition]),
-            ]);
-        assert_eq!(leader.call(&commit, version).await.topics[0].partitions[0].error_code, 0);
-    }
-    for version in 1..=7 {
-        let topic =
-            OffsetFetchRequestTopic::default().with_name(name("t")).with_partition_indexes(vec![0, 9]);
-        let request =
-            OffsetFetchRequest::default().with_group_id(group[0].clone()).with_topics(Some(vec![topic]));
-        let found = other.call(&request, version).await.topics;
-        let offsets: Vec<i64> = found[0].partitions.iter().map(|p| p.committed_offset).collect();
-        assert_eq!(offsets, [9, -1]);
-    }
-    for version in 8..=9 {
-        let wanted = OffsetFetchRequestGroup::default().with_group_id(group[0].clone()).with_topics(None);
-        let request = OffsetFetchRequest::default().with_groups(vec![wanted]);
-        let found = other.call(&request, version).await;
-        assert_eq!(found.groups[0].topics[0].partitions[0].committed_offset, 9);
-    }
+    commit_and_fetch(leader, &group[0], &leader_id).await;
     let listed = other.call(&ListGroupsRequest::default(), 5).await;
     assert_eq!(listed.groups[0].group_state.as_str(), "Stable");
     let delete = DeleteGroupsRequest::default().with_groups_names(group.to_vec());

@@ -1,0 +1,156 @@
+//! Brokers that come, go and move, and how the doors follow them without a restart.
+
+use std::net::SocketAddr;
+
+use gatehouse::kafka::NodeId;
+use gatehouse::toy::misbehaviour::{Act, Misbehaviour};
+use gatehouse::toy::seen::Request;
+use gatehouse::toy::world::Endpoint;
+use gatehouse::toy::{Cluster, Options, User};
+use kafka_protocol::messages::{ListGroupsRequest, MetadataRequest};
+
+use crate::client::AT_MOST;
+use crate::gateway::{Gateway, Wanted, toy};
+use crate::poll::until;
+
+/// Asks a node's door something, and says which broker was asked.
+async fn who_answers(gateway: &Gateway, cluster: &Cluster, node: NodeId) -> Option<NodeId> {
+    let mut client = gateway.connect_to(node).await;
+    client.try_call(&ListGroupsRequest::default(), 3).await?;
+    cluster.seen().of(16).last().map(|request| request.node)
+}
+
+fn bound(cluster: &Cluster, node: NodeId) -> Option<SocketAddr> {
+    cluster.addresses().into_iter().find(|(id, _)| *id == node).map(|(_, address)| address)
+}
+
+#[tokio::test]
+async fn each_door_leads_to_its_broker() {
+    let cluster = toy(Options { brokers: 10, ..Options::default() }).await;
+    let gateway = Gateway::before(&cluster).await;
+    for node in (0..10).map(NodeId) {
+        assert_eq!(who_answers(&gateway, &cluster, node).await, Some(node));
+    }
+}
+
+#[tokio::test]
+async fn a_new_broker_has_a_door_without_a_restart() {
+    let cluster = toy(Options::default()).await;
+    let gateway = Gateway::before(&cluster).await;
+    let new = NodeId(7);
+    assert_eq!(who_answers(&gateway, &cluster, new).await, None, "there is none yet");
+    cluster.add_broker(new).await.expect("a fourth broker");
+    until("its door", async || who_answers(&gateway, &cluster, new).await == Some(new)).await;
+    cluster.remove_broker(new).await;
+    until("its end", async || gateway.metric("gatehouse_brokers", &[]) == 3.0).await;
+    assert_eq!(who_answers(&gateway, &cluster, new).await, None);
+}
+
+#[tokio::test]
+async fn a_passing_answer_teaches_a_new_broker_at_once() {
+    let cluster = toy(Options::default()).await;
+    let gateway =
+        Gateway::with(&cluster, Wanted { cluster: "metadata_refresh: 1h", ..Wanted::default() }).await;
+    let new = NodeId(7);
+    cluster.add_broker(new).await.expect("a fourth broker");
+    let mut client = gateway.connect().await;
+    assert_eq!(client.call(&MetadataRequest::default(), 12).await.brokers.len(), 4);
+    until("its door", async || who_answers(&gateway, &cluster, new).await == Some(new)).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_moved_is_followed_and_its_old_connections_end() {
+    let cluster = toy(Options::default()).await;
+    let gateway = Gateway::before(&cluster).await;
+    let node = NodeId(1);
+    let before = bound(&cluster, node).expect("a broker");
+    let mut client = gateway.connect_to(node).await;
+    client.call(&ListGroupsRequest::default(), 3).await;
+    // The same broker elsewhere; the old place is gone.
+    let after = cluster.add_broker(node).await.expect("a new port");
+    assert_ne!(before, after);
+    assert!(client.is_closed().await);
+    until("its door", async || who_answers(&gateway, &cluster, node).await == Some(node)).await;
+    // It says that it is elsewhere while the old place still answers: its clients are sent there too.
+    let mut client = gateway.connect_to(node).await;
+    client.call(&ListGroupsRequest::default(), 3).await;
+    let elsewhere = bound(&cluster, NodeId(2)).expect("a broker");
+    cluster.advertise(node, &elsewhere.ip().to_string(), elsewhere.port().into());
+    assert!(client.is_closed().await, "connections to the old address are drained");
+    until("the new place", async || who_answers(&gateway, &cluster, node).await == Some(NodeId(2))).await;
+}
+
+#[tokio::test]
+async fn one_lagging_broker_moves_nothing() {
+    let cluster = toy(Options::default()).await;
+    let gateway = Gateway::before(&cluster).await;
+    let mut steady = gateway.connect_to(NodeId(1)).await;
+    steady.call(&ListGroupsRequest::default(), 3).await;
+    let elsewhere = bound(&cluster, NodeId(2)).expect("a broker");
+    let lagging: Vec<Endpoint> = (0..3)
+        .map(|node| Endpoint {
+            node: NodeId(node),
+            host: elsewhere.ip().to_string(),
+            port: elsewhere.port().into(),
+        })
+        .collect();
+    // Only a passing answer says it; the gateway's own request hears the truth.
+    cluster.behave(Misbehaviour::always(Act::Announce(lagging)).api(3).times(1));
+    let mut client = gateway.connect().await;
+    let told = client.call(&MetadataRequest::default(), 12).await.brokers.len();
+    assert_eq!(told, 3);
+    cluster.seen().forget();
+    assert!(cluster.seen().until(AT_MOST, |all| own(all).len() >= 2).await, "own requests");
+    assert_eq!(steady.call(&ListGroupsRequest::default(), 3).await.error_code, 0, "nothing was drained");
+    assert_eq!(who_answers(&gateway, &cluster, NodeId(1)).await, Some(NodeId(1)));
+}
+
+/// The gateway's own requests for Metadata.
+fn own(all: &[Request]) -> Vec<&Request> {
+    all.iter().filter(|r| r.api == 3 && r.client_id.as_deref() != Some("it")).collect()
+}
+
+#[tokio::test]
+async fn learn_only_asks_nothing_and_learns_from_what_passes() {
+    let users = vec![User { name: "alice".into(), password: "secret".into() }];
+    let cluster = toy(Options { users, ..Options::default() }).await;
+    let gateway =
+        Gateway::with(&cluster, Wanted { cluster: "discovery: learn-only", ..Wanted::default() }).await;
+    assert!(own(&cluster.seen().all()).is_empty(), "the gateway has no login here");
+    let login = async |client: &mut crate::client::Client| {
+        use kafka_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
+        let handshake = SaslHandshakeRequest::default().with_mechanism(crate::client::text("PLAIN"));
+        client.call(&handshake, 1).await;
+        let token =
+            SaslAuthenticateRequest::default().with_auth_bytes(bytes::Bytes::from_static(b"\0alice\0secret"));
+        assert_eq!(client.call(&token, 0).await.error_code, 0);
+    };
+    // Nobody has taught the gateway yet: the door of a node leads to some broker.
+    let mut client = gateway.connect_to(NodeId(2)).await;
+    login(&mut client).await;
+    assert_eq!(client.call(&MetadataRequest::default(), 12).await.brokers.len(), 3);
+    until("the door of each node", async || {
+        for node in (0..3).map(NodeId) {
+            let mut client = gateway.connect_to(node).await;
+            login(&mut client).await;
+            client.call(&ListGroupsRequest::default(), 3).await;
+            if cluster.seen().of(16).last().map(|r| r.node) != Some(node) {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    assert!(own(&cluster.seen().all()).is_empty(), "still none");
+}
+
+#[tokio::test]
+async fn a_static_map_is_the_truth() {
+    let cluster = toy(Options::default()).await;
+    let nodes: Vec<String> =
+        cluster.addresses().iter().map(|(node, address)| format!("{}: {address}", node.0 + 4)).collect();
+    let fixed = format!("nodes: {{ {} }}", nodes.join(", "));
+    let gateway = Gateway::with(&cluster, Wanted { cluster: &fixed, ..Wanted::default() }).await;
+    assert_eq!(who_answers(&gateway, &cluster, NodeId(5)).await, Some(NodeId(1)));
+    assert_eq!(who_answers(&gateway, &cluster, NodeId(9)).await, None);
+}
