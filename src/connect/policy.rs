@@ -1,4 +1,4 @@
-//! Which addresses may be dialed: a check of what a name resolved to, made at each dial.
+//! Which addresses may be dialled: a check of what a name resolved to, made at each dial.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -162,7 +162,7 @@ pub enum Refused {
     NotAllowed,
 }
 
-/// What may be dialed for one cluster.
+/// What may be dialled for one cluster.
 #[derive(Debug)]
 pub struct Policy {
     configured: Vec<Configured>,
