@@ -10,7 +10,7 @@ use crate::{
     cluster::{Cluster, NODES, bootstrap},
     gateway::{Gateway, PORT, door, quoted},
     lab::{DOOR, FIRST, Lab, SECOND},
-    load::Load,
+    load::{Load, PLAIN},
     poll::{self, LIMIT},
     relay::Relay,
     suite::no_leaks,
@@ -22,10 +22,9 @@ pub(crate) fn run(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
     let second = Gateway::start_with(lab, "gateway-second", &configuration(SECOND, "127.0.0.1:9912"))?;
     let moved = Arc::new(AtomicBool::new(false));
     let _balancer = balancer(lab, &moved)?;
-    let plain = ["client.enable.idempotence=false"];
     let mut loads = vec![
         Load::start(lab, "java-4.4", "drained-idempotent", &door())?,
-        Load::start_with(lab, "java-4.4", "drained-plain", &door(), &plain)?,
+        Load::start_with(lab, "java-4.4", "drained-plain", &door(), &[PLAIN])?,
         Load::start(lab, "franz-go", "drained-franz-go", &door())?,
     ];
     first.terminate()?;

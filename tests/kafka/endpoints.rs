@@ -52,6 +52,10 @@ pub(crate) fn addresses(lab: &Lab, cluster: &mut Cluster<'_>) -> Result<String> 
         if let Some(foreign) = foreign {
             return Err(format!("{name} carries {foreign}").into());
         }
+        let redirects = ["Produce/", "Fetch/", "ShareFetch/"].iter().any(|api| name.starts_with(api));
+        if redirects && seen.is_empty() && cluster.kafka.at_least(4, 0) {
+            return Err(format!("{name} carries no address").into());
+        }
         responses += usize::from(seen != "-");
     }
     gateway.stop()?;

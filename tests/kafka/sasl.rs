@@ -29,7 +29,7 @@ pub(crate) fn scram_discovery(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<S
         let login = [format!("sasl={sasl}"), format!("user={user}"), format!("password={password}")];
         round_trip(lab, "sarama-2.8", sasl, &login)?;
     }
-    round_trip(lab, "kcat", "librdkafka-scram", &librdkafka("SCRAM-SHA-512", SCRAM_USER))?;
+    round_trip(lab, "confluent-python", "librdkafka-scram", &librdkafka("SCRAM-SHA-512", SCRAM_USER))?;
     close(lab, gateway)?;
     Ok("Java 4.4, 2.8, 0.11, Sarama with handshake v0 and v1, librdkafka".to_owned())
 }
@@ -55,8 +55,9 @@ pub(crate) fn static_nodes(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<Stri
 
 /// Neither login nor map: what passes teaches the gateway where the brokers are.
 pub(crate) fn learn_only(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
-    let gateway = Gateway::start_with(lab, "gateway-learn-only", &configuration(""))?;
-    round_trip(lab, "kcat", "learn-only", &librdkafka("SCRAM-SHA-256", SCRAM_USER))?;
+    let gateway =
+        Gateway::start_with(lab, "gateway-learn-only", &configuration("    discovery: learn-only\n"))?;
+    round_trip(lab, "confluent-python", "learn-only", &librdkafka("SCRAM-SHA-256", SCRAM_USER))?;
     let plain = format!(
         "org.apache.kafka.common.security.plain.PlainLoginModule required {}",
         credentials(PLAIN_USER)

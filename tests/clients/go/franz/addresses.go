@@ -167,7 +167,8 @@ func (s stage) probes() []probe {
 		{kmsg.FindCoordinator, 0, 6, s.findCoordinator, false},
 		{kmsg.DescribeCluster, 0, 2, s.describeCluster, false},
 		{kmsg.Produce, 10, 13, s.produce, false},
-		{kmsg.Fetch, 16, 18, s.fetch, false},
+		// A broker that never had the partition gives no address before 4.0 (seen in 3.9).
+		{kmsg.Fetch, 16, 18, s.fetch, true},
 		{kmsg.ShareFetch, 1, 2, s.shareFetch, false},
 		// A broker that never shared the partition answers without the leader's address (seen in 4.3).
 		{kmsg.ShareAcknowledge, 1, 2, s.shareAcknowledge, true},
