@@ -23,6 +23,7 @@ fn surroundings() -> Surroundings {
         environment: VARIABLES.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         machine: Machine { descriptors: 1 << 20, memory_bytes: 64 << 30 },
         host_name: "gateway-1".to_owned(),
+        elsewhere: false,
     }
 }
 
@@ -100,6 +101,22 @@ fn every_code_is_shown_by_a_file() {
         .collect();
     let all: BTreeSet<String> = TABLE.iter().map(|entry| entry.code.to_string()).collect();
     assert_eq!(all.difference(&shown).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn elsewhere_only_the_text_counts() {
+    let elsewhere = Surroundings {
+        environment: [].into(),
+        machine: Machine { descriptors: 16, memory_bytes: 1 << 20 },
+        elsewhere: true,
+        ..surroundings()
+    };
+    let text = include_str!("config/valid/two-clusters.yaml")
+        .replace("{ env: ADMIN_TOKEN }", "{ file: /nonexistent }");
+    let (Ok((_, found)) | Err(found)) = load("a.yaml", &text, &elsewhere);
+    assert!(found.is_empty(), "{found}");
+    let (Ok((_, found)) | Err(found)) = load("a.yaml", &text.replace("bind:", "bnid:"), &elsewhere);
+    assert!(found.is_fatal());
 }
 
 /// What a file is made of, in any order.

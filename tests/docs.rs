@@ -56,6 +56,7 @@ fn surroundings() -> Surroundings {
         environment: variables.map(|name| (name.to_owned(), "x".to_owned())).into(),
         machine: Machine { descriptors: 1 << 20, memory_bytes: 64 << 30 },
         host_name: "gateway-1".to_owned(),
+        elsewhere: false,
     }
 }
 

@@ -114,7 +114,7 @@ printed.")]
 Examples:
   gatehouse validate
   gatehouse validate --config gatehouse.yaml --output json
-  gatehouse validate --format github        annotations in a workflow
+  gatehouse validate --no-environment --format github      in a workflow
 
 Exit codes: 0 fine, 66 no file, 78 wrong.")]
     Validate(Validate),
@@ -203,6 +203,10 @@ pub(super) struct Validate {
     /// Write faults as annotations of a workflow
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(super) format: Option<Annotations>,
+    /// The gateway runs elsewhere: do not look at variables, files with secrets and limits of this
+    /// machine
+    #[arg(long)]
+    pub(super) no_environment: bool,
 }
 
 /// Annotations that a forge understands.

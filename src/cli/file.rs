@@ -26,13 +26,13 @@ impl Source {
     }
 
     /// What it comes to, with warnings, or what is wrong with it.
-    pub(super) fn load(&self) -> Result<(Config, Diagnostics), Diagnostics> {
-        config::load(&self.name, &self.text, &surroundings())
+    pub(super) fn load(&self, surroundings: &Surroundings) -> Result<(Config, Diagnostics), Diagnostics> {
+        config::load(&self.name, &self.text, surroundings)
     }
 
     /// The same; what is wrong or doubtful is written to stderr.
     pub(super) fn load_or_explain(&self) -> Result<Config, Exit> {
-        match self.load() {
+        match self.load(&surroundings()) {
             Ok((config, warnings)) => {
                 if !warnings.is_empty() {
                     output::error(&warnings.styled());
@@ -103,5 +103,6 @@ pub(super) fn surroundings() -> Surroundings {
             .collect(),
         machine: Machine::detect(),
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        elsewhere: false,
     }
 }

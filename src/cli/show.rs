@@ -141,7 +141,6 @@ fn listener(listener: &Listener, config: &Config) -> Value {
     });
     let mut value = json!({
         "bind": options.binds.iter().map(|b| bind(b.ip)).collect::<Vec<_>>(),
-        "ipv6_only": options.binds.iter().any(|b| b.v6_only),
         "cluster": config.clusters.get(listener.cluster).map(|cluster| &cluster.name),
         "advertise": format!("{host}:{}", options.routes.bootstrap),
         "routing": { "port": { "ranges": ranges.collect::<Vec<_>>() } },
@@ -151,6 +150,9 @@ fn listener(listener: &Listener, config: &Config) -> Value {
         },
         "unknown_apis": if listener.core.pass_unknown_apis { "pass" } else { "close" },
     });
+    if options.binds.iter().any(|b| b.ip.is_ipv6()) {
+        value["ipv6_only"] = json!(options.binds.iter().any(|b| b.v6_only));
+    }
     let limits = [
         ("max_connections", listener.limits.max_connections),
         ("max_connections_per_ip", listener.limits.max_connections_per_ip),
@@ -181,6 +183,7 @@ mod tests {
                 .into(),
             machine: Machine { descriptors: 1 << 20, memory_bytes: 64 << 30 },
             host_name: "gw".to_owned(),
+            elsewhere: false,
         };
         let (config, warnings) = load("example", text, &surroundings).unwrap();
         assert!(warnings.is_empty(), "{warnings}");
@@ -197,7 +200,8 @@ mod tests {
             }
             _ => line.replacen("# ", "", 1),
         };
-        EXAMPLE.lines().map(line).collect::<Vec<_>>().join("\n")
+        let text = EXAMPLE.lines().map(line).collect::<Vec<_>>().join("\n");
+        text.replace("bind: 0.0.0.0:9092 ", "bind: \"[::]:9092\" ")
     }
 
     #[test]

@@ -3,16 +3,18 @@
 use super::args::{Annotations, Format, Global, Validate};
 use super::output::Output;
 use super::{Exit, file, output};
+use crate::config::Surroundings;
 
 pub(super) fn validate(validate: &Validate, global: &Global, output: Output) -> Exit {
     let source = match file::read(global) {
         Ok(source) => source,
         Err(exit) => return exit,
     };
-    let (exit, diagnostics) = match source.load() {
-        Ok((_, warnings)) => (Exit::Done, warnings),
-        Err(diagnostics) => (Exit::Config, diagnostics),
+    let surroundings = Surroundings { elsewhere: validate.no_environment, ..file::surroundings() };
+    let diagnostics = match source.load(&surroundings) {
+        Ok((_, diagnostics)) | Err(diagnostics) => diagnostics,
     };
+    let exit = if diagnostics.is_fatal() { Exit::Config } else { Exit::Done };
     let written = match (validate.format, output.format) {
         (Some(Annotations::Github), _) => output.data(&diagnostics.github()),
         (None, Format::Json) => output.json(&diagnostics.json()),

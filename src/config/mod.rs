@@ -25,6 +25,9 @@ pub struct Surroundings {
     pub machine: Machine,
     /// The name of the host: the default of `node.id`.
     pub host_name: String,
+    /// Whether the gateway would run elsewhere. Then unset variables, files with secrets and the machine's
+    /// limits are no faults, and there is a configuration only where none of them was needed.
+    pub elsewhere: bool,
 }
 
 /// A checked configuration: nothing in it is left to decide.
@@ -109,7 +112,7 @@ impl Default for Shutdown {
 /// What comes beside the configuration are warnings only.
 ///
 /// # Errors
-/// Every fault of the file at once; warnings among them.
+/// Every fault of the file at once; warnings among them. With [`Surroundings::elsewhere`] that may be none.
 pub fn load(
     file: &str,
     source: &str,
@@ -120,7 +123,7 @@ pub fn load(
         let fault = diagnostic::Diagnostic::error(codes::Code::Syntax, title, &(0..0));
         return Err(Diagnostics::new(file, "", &[], vec![fault]));
     }
-    let (tree, faults) = yaml::read(source, &surroundings.environment);
+    let (tree, faults) = yaml::read(source, surroundings);
     let Some(tree) = tree else {
         return Err(Diagnostics::new(file, source, &yaml::secrets_of_text(source), faults));
     };
@@ -153,6 +156,7 @@ mod tests {
             ]),
             machine: Machine { descriptors: 1 << 20, memory_bytes: 64 << 30 },
             host_name: "gw-1".to_owned(),
+            elsewhere: false,
         }
     }
 

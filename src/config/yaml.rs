@@ -11,6 +11,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{AliasLimits, MergeKeyPolicy};
 use serde_saphyr::{Error, Location, Options, Spanned};
 
+use super::Surroundings;
 use super::codes::Code;
 use super::diagnostic::{Diagnostic, Place};
 
@@ -21,7 +22,7 @@ pub type Environment = HashMap<String, String>;
 const DEPTH_MAX: usize = 24;
 /// Values in one file.
 const NODES_MAX: usize = 100_000;
-/// Unset variables reported for one file.
+/// Unset variables of one file, after which it is not read on.
 const UNSET_MAX: usize = 50;
 
 /// Stands before and after the name of a variable in what the reader sees. Private use: no text of
@@ -87,7 +88,9 @@ impl fmt::Debug for Value {
 ///
 /// Unset variables are all reported, and the tree is complete but for them. Where the text is no YAML,
 /// there is one fault and no tree.
-pub(super) fn read(source: &str, environment: &Environment) -> (Option<Node>, Vec<Diagnostic>) {
+pub(super) fn read(source: &str, surroundings: &Surroundings) -> (Option<Node>, Vec<Diagnostic>) {
+    let environment = &surroundings.environment;
+    let mut missing = 0;
     let mut faults = Vec::new();
     let mut stand_ins: HashMap<String, String> = environment
         .iter()
@@ -99,9 +102,12 @@ pub(super) fn read(source: &str, environment: &Environment) -> (Option<Node>, Ve
             Ok(raw) => return (Some(Tree { source, environment }.node(raw)), faults),
             Err(error) => {
                 let (fault, unset) = fault(source, error.without_snippet());
-                faults.push(fault);
+                missing += 1;
+                if unset.is_none() || !surroundings.elsewhere || missing == UNSET_MAX {
+                    faults.push(fault);
+                }
                 match unset {
-                    Some(name) if faults.len() < UNSET_MAX => stand_ins.insert(name, UNSET.to_owned()),
+                    Some(name) if missing < UNSET_MAX => stand_ins.insert(name, UNSET.to_owned()),
                     _ => return (None, faults),
                 };
             }

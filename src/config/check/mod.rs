@@ -15,7 +15,8 @@ use super::{Config, Surroundings};
 use claims::Claims;
 use listener::Shared;
 
-/// Something cannot be used, and a fault that says so has been reported.
+/// Something cannot be used, and a fault that says so has been reported. It is none where the value
+/// is to be had only where the gateway runs.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reported;
 

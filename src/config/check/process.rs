@@ -8,7 +8,7 @@ use super::claims::{Claims, Kind};
 use super::listener::Bind;
 use super::section::Section;
 use super::value::{Size, all};
-use super::{Check, Checked};
+use super::{Check, Checked, Reported};
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::yaml::{Name, Node, Value};
@@ -148,6 +148,7 @@ impl Check<'_> {
         let place = asked.map(|(_, place)| place).or(section).cloned().unwrap_or(0..0);
         match self.surroundings.machine.max_connections(number, ports) {
             Ok(number) => Ok(number),
+            Err(_) if self.surroundings.elsewhere => Err(Reported),
             Err(error) => self.report(Diagnostic::error(Code::DoesNotFit, error.to_string(), &place)),
         }
     }

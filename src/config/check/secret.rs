@@ -4,7 +4,7 @@ use std::fs;
 
 use secrecy::SecretString;
 
-use super::{Check, Checked};
+use super::{Check, Checked, Reported};
 use crate::config::codes::Code;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::yaml::{Node, Value};
@@ -37,6 +37,9 @@ impl Check<'_> {
             (Some(file), None) => self.secret_file(file),
             (None, Some(variable)) => {
                 let name = self.text(variable)?;
+                if self.surroundings.elsewhere {
+                    return Err(Reported);
+                }
                 match self.surroundings.environment.get(name) {
                     Some(value) if !value.is_empty() => Ok(SecretString::from(value.as_str())),
                     Some(_) | None => {
@@ -55,6 +58,9 @@ impl Check<'_> {
 
     fn secret_file(&mut self, node: &Node) -> Checked<SecretString> {
         let path = self.text(node)?;
+        if self.surroundings.elsewhere {
+            return Err(Reported);
+        }
         let refused = |why: String| Diagnostic::error(Code::SecretFile, why, &node.place);
         match fs::read_to_string(path) {
             Err(error) => self.report(refused(format!("`{path}` cannot be read: {error}"))),
