@@ -319,8 +319,10 @@ fn config(bind: &str, admin: &str, ready_delay: &str) -> String {
     format!(
         "clusters:
   main: {{ bootstrap: [192.0.2.1:9092], discovery: learn-only }}
+  unused: {{ bootstrap: [192.0.2.1:9092], discovery: learn-only }}
 listeners:
   external:
+    cluster: main
     bind: {bind}
     advertise: localhost
     routing: {{ port: {{ ranges: [{{ nodes: 7, bind: {first} }}] }} }}
@@ -359,10 +361,9 @@ fn a_gateway_starts_answers_and_stops_as_asked() {
     assert_eq!(gateway.ended(), 0);
     let mut log = String::new();
     gateway.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-    for line in log.lines() {
-        let line: Value = serde_json::from_str(line).unwrap();
-        assert!(line["level"].is_string() && line["timestamp"].is_string(), "{line}");
-    }
+    let log: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(log.iter().all(|line| line["level"].is_string() && line["timestamp"].is_string()), "{log:?}");
+    assert_eq!((&log[0]["code"], &log[0]["setting"]), (&"GH031".into(), &"clusters.unused".into()));
 }
 
 #[test]

@@ -39,12 +39,15 @@ impl Source {
                 }
                 Ok(config)
             }
-            Err(diagnostics) => {
-                output::error(&diagnostics.styled());
-                output::error(&summary(&self.name, &diagnostics));
-                Err(Exit::Config)
-            }
+            Err(diagnostics) => Err(self.explain(&diagnostics)),
         }
+    }
+
+    /// Says what is wrong with it.
+    pub(super) fn explain(&self, diagnostics: &Diagnostics) -> Exit {
+        output::error(&diagnostics.styled());
+        output::error(&summary(&self.name, diagnostics));
+        Exit::Config
     }
 }
 

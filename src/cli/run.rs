@@ -44,11 +44,17 @@ fn as_file(proxy: &Proxy) -> String {
 }
 
 fn run(source: &Source, global: &Global) -> Exit {
-    let config = match source.load_or_explain() {
-        Ok(config) => config,
-        Err(exit) => return exit,
+    let (config, warnings) = match source.load(&file::surroundings()) {
+        Ok(loaded) => loaded,
+        Err(diagnostics) => return source.explain(&diagnostics),
     };
-    process::foreground(&config.log.options.clone(), global, |runtimes| serve(config, runtimes))
+    process::foreground(&config.log.options.clone(), global, |runtimes| {
+        // Into the log, not beside it: whoever collects it may expect JSON alone.
+        for warning in warnings.iter() {
+            tracing::warn!(code = %warning.code, setting = warning.path, "{}", warning.title);
+        }
+        serve(config, runtimes)
+    })
 }
 
 /// Runs until a signal. The second signal leaves at once, whatever the first one's stop still does.
