@@ -13,8 +13,8 @@ use kafka_protocol::messages::{
 };
 use uuid::Uuid;
 
-use crate::client::{Client, text};
-use crate::gateway::{ADVERTISED, Gateway, Wanted, port, toy};
+use crate::client::{Client, frame, text};
+use crate::gateway::{ADVERTISED, Gateway, Wanted, own_address, port, toy};
 use crate::records::{batch, produce, values};
 
 /// The three brokers as clients must be told them.
@@ -262,4 +262,50 @@ async fn a_node_without_a_port_is_left_out_and_everything_else_works() {
     assert!(answer.node_endpoints.is_empty());
     assert!(endpoints(&first.call(&fetch(topic, 1, 17), 17).await).is_empty());
     assert!(gateway.metric("gatehouse_brokers_unroutable", &[]) >= 1.0);
+}
+
+/// The request of one API in one version, as bytes.
+fn request_of(key: i16, version: i16, topic: (&str, Uuid)) -> bytes::Bytes {
+    match key {
+        0 => frame(&produce_all(topic, 2, version), version, 1),
+        1 => frame(&fetch(topic, 2, version), version, 1),
+        3 => {
+            let topics = if version == 0 { Some(vec![]) } else { None };
+            frame(&MetadataRequest::default().with_topics(topics), version, 1)
+        }
+        10 if version >= 4 => {
+            let keys = vec![text("g"), text("")];
+            frame(&FindCoordinatorRequest::default().with_coordinator_keys(keys), version, 1)
+        }
+        10 => frame(&FindCoordinatorRequest::default().with_key(text("g")), version, 1),
+        _ => frame(&DescribeClusterRequest::default(), version, 1),
+    }
+}
+
+#[tokio::test]
+async fn what_names_the_gateway_already_passes_byte_for_byte() {
+    let cluster = moved(2).await;
+    let ip = own_address();
+    let nodes: Vec<String> = cluster.addresses().iter().map(|(node, at)| format!("{node}: {at}")).collect();
+    let fixed = format!("nodes: {{ {} }}", nodes.join(", "));
+    let wanted = Wanted { cluster: &fixed, advertise: Some(ip), ip: Some(ip), ..Wanted::default() };
+    let gateway = Gateway::with(&cluster, wanted).await;
+    for node in (0..3).map(NodeId) {
+        cluster.advertise(node, &ip.to_string(), port(node).into());
+    }
+    let mut beside = Client::connect(cluster.addresses()[0].1).await;
+    let mut through = Client::connect(gateway.node(NodeId(0))).await;
+    let topic = ("t", id(&mut beside, "t").await);
+    let mut compared = 0;
+    for (key, versions) in [(0, 3..=13), (1, 4..=18), (3, 0..=13), (10, 0..=6), (60, 0..=2)] {
+        for version in versions {
+            let request = request_of(key, version, topic);
+            beside.send(&request).await;
+            through.send(&request).await;
+            let (expected, got) = (beside.read().await, through.read().await);
+            assert!(expected.is_some() && got == expected, "API {key} version {version}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 11 + 15 + 14 + 7 + 3);
 }

@@ -115,10 +115,12 @@ impl Client {
         Some(response)
     }
 
-    /// Sends a request and returns the answer; `None` when the peer closes instead.
+    /// Sends a request and returns the answer; `None` when the peer closes instead, now or before.
     pub(crate) async fn try_call<R: Request>(&mut self, request: &R, version: i16) -> Option<R::Response> {
-        let id = self.ask(request, version).await;
-        self.answer::<R>(version, id).await
+        self.correlation_id += 1;
+        let frame = frame(request, version, self.correlation_id);
+        self.stream.write_all(&frame).await.ok()?;
+        self.answer::<R>(version, self.correlation_id).await
     }
 
     /// Sends a request and returns the answer.

@@ -1,5 +1,7 @@
 //! `gatehouse demo`, from its start to its stop.
 
+use std::net::Ipv6Addr;
+
 use gatehouse::app::Runtimes;
 use gatehouse::config::Surroundings;
 use gatehouse::config::yaml::Environment;
@@ -39,6 +41,11 @@ async fn records_flow_through_the_gateway_beside_a_busy_port() {
         assert_eq!((broker.host.as_str(), broker.port), ("localhost", i32::from(found.port) + 1 + node.0));
     }
     drop(client);
+    // `localhost` may be either; where there is IPv6, both lead in.
+    if TcpListener::bind("[::1]:0").await.is_ok() {
+        let mut client = Client::connect((Ipv6Addr::LOCALHOST, found.port)).await;
+        client.call(&MetadataRequest::default(), 12).await;
+    }
     in_time("the stop", demo.stop()).await;
     let gone = tokio::net::TcpStream::connect(("127.0.0.1", found.port)).await;
     assert!(gone.is_err(), "the port is closed");

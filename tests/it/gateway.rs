@@ -44,6 +44,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) nodes: &'a str,
     /// Lines of the cluster, such as `discovery: learn-only`.
     pub(crate) cluster: &'a str,
+    /// What clients are told; `None` is [`ADVERTISED`].
+    pub(crate) advertise: Option<IpAddr>,
+    /// Where the doors are; `None` is an address of the gateway's own.
+    pub(crate) ip: Option<IpAddr>,
     /// Lines of the listener.
     pub(crate) listener: &'a str,
     /// Whether to wait until it is ready.
@@ -52,7 +56,14 @@ pub(crate) struct Wanted<'a> {
 
 impl Default for Wanted<'_> {
     fn default() -> Self {
-        Self { nodes: "0-9", cluster: "metadata_refresh: 1s", listener: "unknown_apis: close", ready: true }
+        Self {
+            nodes: "0-9",
+            cluster: "metadata_refresh: 1s",
+            advertise: None,
+            ip: None,
+            listener: "unknown_apis: close",
+            ready: true,
+        }
     }
 }
 
@@ -63,7 +74,8 @@ impl Gateway {
     }
 
     pub(crate) async fn with(cluster: &Cluster, wanted: Wanted<'_>) -> Self {
-        let ip = own_address();
+        let ip = wanted.ip.unwrap_or_else(own_address);
+        let advertise = wanted.advertise.map_or_else(|| ADVERTISED.to_owned(), |ip| ip.to_string());
         let addresses = cluster.addresses();
         let forbidden = addresses.first().expect("a broker").1.ip().to_string();
         let bootstrap: Vec<String> = addresses.iter().map(|(_, address)| address.to_string()).collect();
@@ -75,7 +87,7 @@ impl Gateway {
 listeners:
   door:
     bind: {ip}:{PORT}
-    advertise: {ADVERTISED}
+    advertise: {advertise}
     routing: {{ port: {{ ranges: [ {{ nodes: {}, bind: {} }} ] }} }}
     {}
 admin: {{ bind: null }}

@@ -9,6 +9,7 @@ mod demo;
 mod gateway;
 mod hostile_brokers;
 mod hostile_clients;
+mod limits;
 mod poll;
 mod records;
 mod streams;

@@ -93,7 +93,7 @@ async fn requests_come_to_the_broker_as_they_were_sent() {
 }
 
 #[tokio::test]
-async fn one_client_connection_is_one_broker_connection() {
+async fn trap_16_one_client_connection_is_one_broker_connection_so_that_sessions_stay_apart() {
     let cluster = with_topic(Options::default()).await;
     let gateway =
         Gateway::with(&cluster, Wanted { cluster: "metadata_refresh: 1h", ..Wanted::default() }).await;
@@ -258,4 +258,36 @@ async fn a_broker_that_stops_ends_its_clients_and_no_others() {
         gateway.connect_to(NodeId(0)).await.try_call(&ListGroupsRequest::default(), 3).await.is_some()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_a_request_takes_its_broker_connection_along() {
+    let cluster = with_topic(Options::default()).await;
+    let gateway =
+        Gateway::with(&cluster, Wanted { cluster: "metadata_refresh: 1h", ..Wanted::default() }).await;
+    let before = cluster.connections();
+    let request = frame(&produce(("t", Uuid::nil()), 0, batch(&["x"], NOBODY), 1, 9), 9, 1);
+    for cut in [1, 4, 8, 30, request.len() - 1] {
+        let mut client = gateway.connect_to(NodeId(0)).await;
+        client.call(&ListGroupsRequest::default(), 3).await;
+        client.send(&request[..cut]).await;
+        drop(client);
+        assert!(cluster.until_connections(AT_MOST, |open| *open == before).await, "cut at {cut}");
+    }
+    assert_eq!(cluster.end_offset("t", 0), Some(0), "half a request is none");
+}
+
+#[tokio::test]
+async fn a_client_that_has_said_all_gets_what_it_could_not_ask_for_again() {
+    let cluster = with_topic(Options::default()).await;
+    let gateway = Gateway::before(&cluster).await;
+    let mut client = gateway.connect_to(NodeId(0)).await;
+    for _ in 0..3 {
+        client.ask(&produce(("t", Uuid::nil()), 0, batch(&["x"], NOBODY), 1, 9), 9).await;
+    }
+    tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await.expect("half a close");
+    for id in 1..=3 {
+        assert!(client.answer::<ProduceRequest>(9, id).await.is_some(), "answer {id}");
+    }
+    assert!(client.is_closed().await);
 }
