@@ -26,16 +26,19 @@ pub(super) struct Arguments {
 
 /// Flags of every command.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Everywhere")]
 pub(super) struct Global {
     /// Configuration file; `-` reads standard input [default: ./gatehouse.yaml, then
     /// /etc/gatehouse/gatehouse.yaml]
-    #[arg(short, long, value_name = "FILE", env = "GATEHOUSE_CONFIG", global = true)]
+    #[arg(short, long, value_name = "FILE", env = "GATEHOUSE_CONFIG", hide_env_values = true, global = true)]
     pub(super) config: Option<PathBuf>,
     /// How data comes out
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT", global = true)]
+    #[arg(short, long, value_enum, default_value_t, value_name = "text|json", global = true)]
+    #[arg(hide_possible_values = true)]
     pub(super) output: Format,
     /// When to colour
-    #[arg(long, value_enum, default_value_t, value_name = "WHEN", global = true)]
+    #[arg(long, value_enum, default_value_t, value_name = "auto|always|never", global = true)]
+    #[arg(hide_possible_values = true)]
     pub(super) color: Color,
     /// Say less: no line on success; `run` logs warnings and errors only
     #[arg(short, long, conflicts_with = "verbose", global = true)]
@@ -201,7 +204,7 @@ pub(super) struct Demo {
 #[derive(Args, Debug)]
 pub(super) struct Validate {
     /// Write faults as annotations of a workflow
-    #[arg(long, value_enum, value_name = "FORMAT")]
+    #[arg(long, value_enum, value_name = "github", hide_possible_values = true)]
     pub(super) format: Option<Annotations>,
     /// The gateway runs elsewhere: do not look at variables, files with secrets and limits of this
     /// machine
