@@ -7,6 +7,7 @@ mod drain;
 mod endpoints;
 mod faults;
 mod gateway;
+mod golden;
 mod jars;
 mod lab;
 mod large;
@@ -69,6 +70,8 @@ enum What {
     Suite,
     /// Every client with every function on every version
     Matrix,
+    /// Capture the frames of tests/golden anew from every version
+    Golden,
 }
 
 fn main() -> ExitCode {
@@ -92,6 +95,12 @@ fn run(arguments: &Arguments) -> Result<bool> {
         return Err("the client programs could not be built".into());
     }
     let mut versions = chosen(&VERSIONS, &arguments.brokers);
+    if arguments.what == What::Golden {
+        for version in versions {
+            println!("{version}: {}", golden::capture(&lab, version)?);
+        }
+        return Ok(true);
+    }
     if arguments.what == What::Suite {
         versions.truncate(1);
     }

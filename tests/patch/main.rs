@@ -5,6 +5,7 @@
 mod bounds;
 mod dice;
 mod expected;
+mod golden;
 mod message;
 mod oracle;
 mod padding;
