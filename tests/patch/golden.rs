@@ -91,6 +91,11 @@ fn what_became_of_a_captured_response_names_the_gateway_alone_and_stays() {
 #[test]
 fn kafka_protocol_reads_every_captured_response_and_what_became_of_it() {
     for golden in every_file() {
+        // An error of ApiVersions comes in the layout of version 0, whatever was asked.
+        if golden.patch() == Patch::ApiVersions && golden.frame[8..10] != [0, 0] {
+            assert_eq!(golden.frame, golden.out, "{}", golden.name);
+            continue;
+        }
         for mut frame in [golden.frame.clone(), golden.out.clone()] {
             frame[4..8].copy_from_slice(&CORRELATION_ID.to_be_bytes());
             let read = Message::read(golden.patch(), golden.version, &frame);
