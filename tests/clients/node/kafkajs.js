@@ -64,7 +64,13 @@ class Client {
 
   async createUnlessThere(topic) {
     const topics = [{ topic, numPartitions: contract.PARTITIONS, replicationFactor: contract.REPLICAS }]
-    return this.withAdmin((admin) => admin.createTopics({ topics }))
+    return this.withAdmin(async (admin) => {
+      const created = await admin.createTopics({ topics, waitForLeaders: false })
+      for (let tries = 0; created && tries < 100 && !(await hasLeaders(admin, topic)); tries++) {
+        await new Promise((wake) => setTimeout(wake, 50))
+      }
+      return created
+    })
   }
 
   async create(topic) {
@@ -170,6 +176,17 @@ class Client {
         `groups=${groups.length}`,
       ].join()
     })
+  }
+}
+
+// kafkajs itself gives up where the broker that it asks has not heard of the new topic yet.
+async function hasLeaders(admin, topic) {
+  try {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] })
+    return topics[0].partitions.length === contract.PARTITIONS && topics[0].partitions.every(({ leader }) => leader >= 0)
+  } catch (error) {
+    if (error.type === 'UNKNOWN_TOPIC_OR_PARTITION' || error.type === 'LEADER_NOT_AVAILABLE') return false
+    throw error
   }
 }
 

@@ -88,19 +88,14 @@ func (c client) prepare(ctx context.Context) (stage, error) {
 	if err := c.createUnlessThere(ctx, at.topic, 1); err != nil {
 		return at, err
 	}
-	admin, err := c.connectAdmin()
-	if err != nil {
-		return at, err
-	}
-	defer admin.Close()
 	for {
-		metadata, err := admin.Metadata(ctx, at.topic)
+		metadata, err := c.metadata(ctx, at.topic)
 		if err != nil {
 			return at, err
 		}
-		partition := metadata.Topics[at.topic].Partitions[0]
+		partition, known := metadata.Topics[at.topic].Partitions[0]
 		for _, broker := range metadata.Brokers {
-			if partition.Leader >= 0 && broker.NodeID != partition.Leader {
+			if known && partition.Leader >= 0 && broker.NodeID != partition.Leader {
 				at.id, at.other = metadata.Topics[at.topic].ID, broker.NodeID
 				return at, nil
 			}
@@ -109,6 +104,16 @@ func (c client) prepare(ctx context.Context) (stage, error) {
 			return at, fmt.Errorf("no leader for %s: %w", at.topic, err)
 		}
 	}
+}
+
+// metadata asks over a connection of its own, because a client answers from its memory for some seconds.
+func (c client) metadata(ctx context.Context, topic string) (kadm.Metadata, error) {
+	admin, err := c.connectAdmin()
+	if err != nil {
+		return kadm.Metadata{}, err
+	}
+	defer admin.Close()
+	return admin.Metadata(ctx, topic)
 }
 
 // offered is the versions that the bootstrap broker lists.
