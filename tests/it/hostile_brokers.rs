@@ -184,9 +184,7 @@ async fn addresses_that_no_broker_has_are_never_dialled() {
     let canary = TcpListener::bind("0.0.0.0:0").await.expect("a port");
     let port: i32 = canary.local_addr().expect("an address").port().into();
     let cluster = toy(Options::default()).await;
-    let gateway = Gateway::before(&cluster).await;
-    let evil = NodeId(5);
-    cluster.add_broker(evil).await.expect("a fourth broker");
+    let gateway = Gateway::with(&cluster, Wanted { nodes: "0-29", ..Wanted::default() }).await;
     let own = gateway.bootstrap();
     let hosts = [
         ("169.254.169.254", 80),
@@ -199,17 +197,25 @@ async fn addresses_that_no_broker_has_are_never_dialled() {
         ("255.255.255.255", port),
         (&own.ip().to_string(), i32::from(own.port())),
     ];
-    for (host, port) in hosts {
-        let before = gateway.ended("forbidden");
+    // One node for each, so that an ending is that of this address and of none before it.
+    for (evil, (host, port)) in (10..).map(NodeId).zip(hosts) {
+        let dials = |result: &str| {
+            let parts = [&*format!("node=\"{evil}\""), &*format!("result=\"{result}\"")];
+            gateway.metric("gatehouse_upstream_connects_total", &parts)
+        };
+        cluster.add_broker(evil).await.expect("another broker");
         cluster.advertise(evil, host, port);
-        until(&format!("no dial to {host}: {}", gateway.endings()), async || {
-            // Until the gateway has heard of the address the door leads where it led before.
+        until(&format!("a judgement of {host}"), async || {
             let mut client = gateway.connect_to(evil).await;
             let _ = client.try_call(&ListGroupsRequest::default(), 3).await;
-            gateway.ended("forbidden") > before
+            dials("forbidden") + dials("ok") + dials("failed") + dials("timeout") > 0.0
         })
         .await;
+        assert!(dials("forbidden") > 0.0 && dials("ok") == 0.0, "{host}");
+        cluster.remove_broker(evil).await;
     }
+    let evil = NodeId(5);
+    cluster.add_broker(evil).await.expect("another broker");
     let nobody = tokio::time::timeout(std::time::Duration::ZERO, canary.accept()).await;
     assert!(nobody.is_err(), "somebody came to an address that is nobody's");
     // What is no address at all is no address to dial either.
