@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
 
 /// Bytes before the records of a batch of magic 2.
-pub(super) const HEADER_BYTES: usize = 61;
+const HEADER_BYTES: usize = 61;
 
 /// How many idempotent producers a partition remembers.
 const PRODUCERS_MAX: usize = 1_000;
@@ -249,11 +249,11 @@ fn sequence(base: i32, delta: i32) -> i32 {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
     /// A batch of magic 2 whose records are `size` bytes of nothing.
-    pub(crate) fn batch(records: i32, size: usize, producer: (i64, i16, i32), timestamp: i64) -> Vec<u8> {
+    fn batch(records: i32, size: usize, producer: (i64, i16, i32), timestamp: i64) -> Vec<u8> {
         let mut out = vec![0; 8];
         out.extend(((HEADER_BYTES - 12 + size) as i32).to_be_bytes());
         out.extend([0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0]);

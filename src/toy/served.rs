@@ -81,8 +81,7 @@ pub(super) fn find(key: i16, version: i16) -> Option<Served> {
 
 impl Served {
     /// Walks a body to its end: what it counts is there, and it is not so much that decoding it would
-    /// take memory without bound. Bytes after the end are refused, as Kafka's own parser refuses none
-    /// but no client sends any.
+    /// take memory without bound. Bytes after the end are refused: no client sends any.
     pub(super) fn walk(&self, version: i16, body: &[u8]) -> Result<(), Closed> {
         let mut walker = Walker::new(self.shape, version, self.flexible);
         let mut position = 0_u64;
