@@ -99,21 +99,26 @@ shutdown: {{ ready_delay: 0s, drain_timeout: 10s, hard_stop_after: 20s }}
             PORT + 1,
             wanted.listener,
         );
+        let gateway = Self::start(&text, ip, forbidden).await;
+        if wanted.ready {
+            until("readiness", async || gateway.app.is_ready()).await;
+        }
+        gateway
+    }
+
+    /// With a whole configuration. Its clients come to `ip` and must not hear `forbidden`.
+    pub(crate) async fn start(text: &str, ip: IpAddr, forbidden: String) -> Self {
         let surroundings = Surroundings {
             environment: config::yaml::Environment::default(),
             machine: Machine { descriptors: 1 << 16, memory_bytes: 8 << 30 },
             host_name: "it".to_owned(),
             elsewhere: false,
         };
-        let loaded = config::load("it.yaml", &text, &surroundings);
+        let loaded = config::load("it.yaml", text, &surroundings);
         let (config, _) = loaded.unwrap_or_else(|faults| panic!("{faults}"));
         let runtimes = Runtimes { data: Handle::current(), control: Handle::current() };
         let app = App::start(config, &runtimes).await.expect("free ports");
-        let gateway = Self { app, ip, forbidden };
-        if wanted.ready {
-            until("readiness", async || gateway.app.is_ready()).await;
-        }
-        gateway
+        Self { app, ip, forbidden }
     }
 
     /// The address of the bootstrap port.

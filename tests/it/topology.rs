@@ -9,8 +9,8 @@ use gatehouse::toy::world::Endpoint;
 use gatehouse::toy::{Cluster, Options, User};
 use kafka_protocol::messages::{ListGroupsRequest, MetadataRequest};
 
-use crate::client::AT_MOST;
-use crate::gateway::{Gateway, Wanted, toy};
+use crate::client::{AT_MOST, Client};
+use crate::gateway::{Gateway, PORT, Wanted, own_address, toy};
 use crate::poll::until;
 
 /// Asks a node's door something, and says which broker was asked.
@@ -117,7 +117,7 @@ async fn learn_only_asks_nothing_and_learns_from_what_passes() {
     let gateway =
         Gateway::with(&cluster, Wanted { cluster: "discovery: learn-only", ..Wanted::default() }).await;
     assert!(own(&cluster.seen().all()).is_empty(), "the gateway has no login here");
-    let login = async |client: &mut crate::client::Client| {
+    let login = async |client: &mut Client| {
         use kafka_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
         let handshake = SaslHandshakeRequest::default().with_mechanism(crate::client::text("PLAIN"));
         client.call(&handshake, 1).await;
@@ -153,4 +153,40 @@ async fn a_static_map_is_the_truth() {
     let gateway = Gateway::with(&cluster, Wanted { cluster: &fixed, ..Wanted::default() }).await;
     assert_eq!(who_answers(&gateway, &cluster, NodeId(5)).await, Some(NodeId(1)));
     assert_eq!(who_answers(&gateway, &cluster, NodeId(9)).await, None);
+}
+
+#[tokio::test]
+async fn two_clusters_behind_three_listeners_stay_apart() {
+    let clusters = [
+        toy(Options { brokers: 1, ..Options::default() }).await,
+        toy(Options { brokers: 2, first_node: NodeId(5), ..Options::default() }).await,
+    ];
+    let ips = [own_address(), own_address(), own_address()];
+    let mut text = "admin: { bind: null }\nclusters:\n".to_owned();
+    for (name, cluster) in ["a", "b"].iter().zip(&clusters) {
+        text += &format!("  {name}: {{ bootstrap: [{}] }}\n", cluster.addresses()[0].1);
+    }
+    text += "listeners:\n";
+    for (name, (cluster, ip)) in ["one", "two", "three"].iter().zip(["a", "b", "b"].iter().zip(ips)) {
+        text += &format!(
+            "  {name}: {{ cluster: {cluster}, bind: \"{ip}:{PORT}\", advertise: {name}.example, \
+             routing: {{ port: {{ ranges: [ {{ nodes: 0-9, bind: {} }} ] }} }} }}\n",
+            PORT + 1,
+        );
+    }
+    let gateway = Gateway::start(&text, ips[0], "nothing".to_owned()).await;
+    until("readiness", async || gateway.app.is_ready()).await;
+    let expected = [("one.example", vec![0]), ("two.example", vec![5, 6]), ("three.example", vec![5, 6])];
+    for (ip, (host, nodes)) in ips.into_iter().zip(expected) {
+        let answer = Client::connect((ip, PORT)).await.call(&MetadataRequest::default(), 12).await;
+        assert!(answer.brokers.iter().all(|broker| broker.host.as_str() == host));
+        assert_eq!(answer.brokers.iter().map(|broker| broker.node_id.0).collect::<Vec<_>>(), nodes);
+    }
+    let mut wrong = Client::connect((ips[0], PORT + 1 + 5)).await;
+    assert!(
+        wrong.try_call(&ListGroupsRequest::default(), 3).await.is_none(),
+        "node 5 is of the other cluster"
+    );
+    let mut right = Client::connect((ips[2], PORT + 1 + 5)).await;
+    assert!(right.try_call(&ListGroupsRequest::default(), 3).await.is_some());
 }
