@@ -23,7 +23,11 @@ use kafka_protocol::{
     protocol::{Decodable as _, Encodable as _, HeaderVersion as _, Request, StrBytes},
 };
 
-use crate::{Result, records};
+use crate::{
+    Result,
+    poll::{self, LIMIT},
+    records,
+};
 
 /// A connection to one broker, or to a gateway.
 pub(crate) struct Connection {
@@ -66,7 +70,9 @@ impl Connection {
 
     /// Reads the response to the request sent last.
     pub(crate) fn receive<R: Request>(&mut self, version: i16) -> Result<R::Response> {
-        let mut frame = Bytes::from(self.receive_frame()?);
+        let mut frame = vec![0; self.receive_length()?];
+        self.stream.read_exact(&mut frame)?;
+        let mut frame = Bytes::from(frame);
         let header = ResponseHeader::decode(&mut frame, R::Response::header_version(version))?;
         if header.correlation_id != self.correlation_id {
             return Err(format!(
@@ -76,13 +82,6 @@ impl Connection {
             .into());
         }
         Ok(R::Response::decode(&mut frame, version)?)
-    }
-
-    /// Reads one frame, without its length.
-    pub(crate) fn receive_frame(&mut self) -> Result<Vec<u8>> {
-        let mut frame = vec![0; self.receive_length()?];
-        self.stream.read_exact(&mut frame)?;
-        Ok(frame)
     }
 
     /// Reads the length of the next frame.
@@ -139,10 +138,11 @@ pub(crate) fn spread(partitions: i32, replicas: i32) -> Vec<Vec<i32>> {
         .collect()
 }
 
-/// Creates `topic` with one replica list for each partition; one that exists is fine.
+/// Creates `topic` with one replica list for each partition; one that exists is fine. Then every broker
+/// of `bootstrap` knows its leaders: they hear of it up to half a second apart, and clients ask any of them.
 pub(crate) fn create_topic(
     bootstrap: &[String],
-    topic: &str,
+    name: &str,
     replicas: &[Vec<i32>],
     settings: &[(&str, &str)],
 ) -> Result<()> {
@@ -154,7 +154,7 @@ pub(crate) fn create_topic(
         CreatableTopicConfig::default().with_name(string(name)).with_value(Some(string(value)))
     });
     let topic = CreatableTopic::default()
-        .with_name(topic_name(topic))
+        .with_name(topic_name(name))
         .with_num_partitions(-1)
         .with_replication_factor(-1)
         .with_assignments(assignments.collect())
@@ -167,7 +167,10 @@ pub(crate) fn create_topic(
             return Err(format!("create {}: error {}", result.name.0.as_str(), result.error_code).into());
         }
     }
-    Ok(())
+    poll::until_true("leaders of a new topic on every broker", LIMIT, || {
+        let known = |address| Ok(leaders(std::slice::from_ref(address), name)?.len() == replicas.len());
+        bootstrap.iter().map(known).try_fold(true, |all, known: Result<bool>| Ok(all && known?))
+    })
 }
 
 /// The leader of each partition of `topic`: node id and plain address; fails while one has none.
