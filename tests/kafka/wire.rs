@@ -40,7 +40,8 @@ impl Connection {
     pub(crate) fn open(address: &str) -> Result<Self> {
         let stream = TcpStream::connect(address).map_err(|error| format!("{address}: {error}"))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(READ_LIMIT))?;
+        stream.set_read_timeout(Some(IO_LIMIT))?;
+        stream.set_write_timeout(Some(IO_LIMIT))?;
         Ok(Self { stream, correlation_id: 0 })
     }
 
@@ -268,4 +269,4 @@ fn any<T>(bootstrap: &[String], mut ask: impl FnMut(&mut Connection) -> Result<T
 const METADATA: i16 = 5;
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 const TIMEOUT_MS: i32 = 15_000;
-const READ_LIMIT: Duration = Duration::from_secs(60);
+const IO_LIMIT: Duration = Duration::from_secs(60);
