@@ -96,6 +96,15 @@ fn trap_11_raw_tokens_of_sasl_handshake_0_pass_empty_ones_too() {
 }
 
 #[test]
+fn trap_11_an_answer_to_sasl_handshake_0_without_an_error_code_closes() {
+    let mut shell = connection();
+    shell.client(&request(17, 0, 1, b"\x00\x05PLAIN"), 4096);
+    shell.broker(&response(1, &[]), 4096);
+    assert!(matches!(shell.responses.violation, Some(Violation::Response { api: "SaslHandshake", .. })));
+    assert!(shell.responses.output.is_empty());
+}
+
+#[test]
 fn trap_11_a_mechanism_whose_tokens_cannot_be_counted_is_refused_and_a_refusal_has_no_tokens() {
     let mut shell = connection();
     shell.client(&request(17, 0, 1, b"\x00\x06GSSAPI"), 4096);

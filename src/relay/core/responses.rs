@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Core, Event, Found, Plan, RESPONSE_START, Streaming};
 use crate::cluster::Broker;
 use crate::kafka::api::{Api, Patch};
-use crate::kafka::wire::{self, Reader};
+use crate::kafka::wire::Reader;
 use crate::kafka::{LENGTH_BYTES, NodeId};
 use crate::patch::stream::{self, Stream};
 use crate::patch::{self, Context};
@@ -72,16 +72,7 @@ impl Core {
         }
         let patch = sent.api.and_then(|api| Some((api, api.patch(sent.version)?)));
         let planned = match patch {
-            _ if sent.tokens > 0 => match self.handshake_answered(sent, window) {
-                Ok(()) => Ok(Plan::Pass(frame_bytes)),
-                Err(wire::Error::Short) => return Plan::Need(RESPONSE_START + 2),
-                Err(wire::Error::Malformed(what)) => {
-                    return Plan::Close(Violation::Response {
-                        api: "SaslHandshake",
-                        error: patch::Error::Malformed(what),
-                    });
-                }
-            },
+            _ if sent.tokens > 0 => self.handshake_answered(sent, window, frame_bytes),
             None => Ok(Plan::Pass(frame_bytes)),
             Some((api, patch)) => {
                 self.patched(Head { api, version: sent.version, frame_bytes }, patch, window)
@@ -102,15 +93,22 @@ impl Core {
     }
 
     /// The response to a SaslHandshake of version 0: raw tokens follow if the mechanism is accepted.
-    fn handshake_answered(&mut self, sent: Sent, window: &[u8]) -> Result<(), wire::Error> {
-        let mut reader = Reader::new(window);
-        reader.take(RESPONSE_START)?;
-        let error = reader.i16()?;
+    fn handshake_answered(
+        &mut self,
+        sent: Sent,
+        window: &[u8],
+        frame_bytes: u64,
+    ) -> Result<Plan, patch::Error> {
+        const ERROR_END: usize = RESPONSE_START + 2;
+        if frame_bytes < ERROR_END as u64 {
+            return Err(patch::Error::Malformed("it ends before its error code"));
+        }
+        let Some(error) = window.get(RESPONSE_START..ERROR_END) else { return Ok(Plan::Need(ERROR_END)) };
         self.handshake = false;
-        if error == 0 {
+        if error == [0, 0] {
             self.tokens = sent.tokens;
         }
-        Ok(())
+        Ok(Plan::Pass(frame_bytes))
     }
 
     fn patched(&mut self, head: Head, patch: Patch, window: &[u8]) -> Result<Plan, patch::Error> {
