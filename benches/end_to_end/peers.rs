@@ -49,7 +49,7 @@ pub(crate) fn start(sink: SocketAddr) -> Vec<Peer> {
     for (name, global, defaults) in [
         (HAPROXY, "", ""),
         (HAPROXY_BUFFERS, "tune.bufsize 65536\n", ""),
-        (HAPROXY_SPLICE, "tune.pipesize 1048576\n", splice),
+        (HAPROXY_SPLICE, "tune.pipesize 1048576\n  maxpipes 2000\n", splice),
     ] {
         peers.push(haproxy(name, sink, (global, defaults), &directory));
     }
@@ -79,7 +79,7 @@ fn gateway(sink: SocketAddr, directory: &Path) -> Peer {
 fn haproxy(name: &'static str, sink: SocketAddr, tuning: (&str, &str), directory: &Path) -> Peer {
     let listen = free();
     let text = format!(
-        "global\n  nbthread 1\n  maxconn 9000\n  {}\ndefaults\n  mode tcp\n  timeout connect 5s\n  \
+        "global\n  nbthread 1\n  maxconn 6000\n  {}\ndefaults\n  mode tcp\n  timeout connect 5s\n  \
          timeout client 1h\n  timeout server 1h\n  {}\nlisten bench\n  bind {listen}\n  server sink {sink}\n",
         tuning.0, tuning.1
     );
@@ -122,7 +122,7 @@ fn free() -> SocketAddr {
 fn spawn(name: &'static str, command: &Command, listen: SocketAddr) -> Peer {
     let mut on_core = Command::new("taskset");
     on_core.args(["-c", &place::PROXY_CORE.to_string()]).arg(command.get_program()).args(command.get_args());
-    on_core.stdout(Stdio::null()).stdin(Stdio::null());
+    on_core.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
     let is_there = Command::new(command.get_program()).arg("-v").output().is_ok();
     if !is_there {
         return Peer { name, address: None, process: None };

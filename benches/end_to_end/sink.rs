@@ -115,7 +115,12 @@ fn answer(head: &[u8], address: SocketAddr, out: &mut Vec<u8>) {
         }
         // The gateway's own question: Metadata with this sink as the one broker.
         3 => metadata(address, i16::from_be_bytes([head[6], head[7]]), out),
-        18 => out.extend([0, 0, 0, 0, 0, 0]),
+        // ApiVersions: it serves Metadata 0 to 12 and itself.
+        18 if head[7] < 3 => out.extend([0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 12, 0, 18, 0, 0, 0, 3]),
+        18 => {
+            out.extend([0, 0, 3, 0, 3, 0, 0, 0, 12, 0, 0, 18, 0, 0, 0, 3, 0]);
+            out.extend([0; 5]);
+        }
         _ => out.extend([7; 200]),
     }
     let length = (out.len() - start - 4) as i32;

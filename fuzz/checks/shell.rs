@@ -85,10 +85,11 @@ impl Shell {
                 }
                 Plan::Need(bytes) => {
                     assert!(bytes > at_hand.len(), "it has {} bytes and needs {bytes}", at_hand.len());
-                    if bytes > rest.len() {
+                    if bytes > rest.len() && at_hand.len() == rest.len() {
                         return;
                     }
-                    shown = bytes;
+                    // It may ask for more than it turns out to need: all that is there is shown first.
+                    shown = bytes.min(rest.len());
                     continue;
                 }
                 Plan::Wait => return,

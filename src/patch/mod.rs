@@ -125,7 +125,7 @@ pub fn metadata_prefix(
     let mut reader = Reader::new(window);
     match header(&mut reader, api, version) {
         Ok(()) => {}
-        Err(wire::Error::Short) => return Ok(None),
+        Err(wire::Error::Short) if (window.len() as u64) < frame_bytes => return Ok(None),
         Err(error) => return Err(complete(error)),
     }
     let mut out = Vec::with_capacity(window.len().min(HELD_BYTES_MAX));

@@ -103,6 +103,24 @@ proptest! {
     }
 }
 
+/// Found by the fuzzer: the tags of the header claim more than the frame holds, and nothing was refused.
+#[test]
+fn a_header_that_runs_past_its_frame_is_refused_and_no_longer_window_is_asked_for() {
+    let frame = [&[0, 0, 0, 8][..], &[0, 0, 0, 1], &[9, 3, 6, 9]].concat();
+    let routes = routes();
+    for window in 0..=frame.len() {
+        let mut context = Context::new(&routes, false);
+        let bytes = frame.len() as u64;
+        let prefix =
+            patch::metadata_prefix(api_of(Patch::Metadata), 9, &frame[..window], bytes, &mut context);
+        match prefix {
+            Ok(None) => assert!(window < frame.len()),
+            Ok(Some(_)) => panic!("a response without a broker list"),
+            Err(error) => assert!(matches!(error, patch::Error::Malformed(_)) && window == frame.len()),
+        }
+    }
+}
+
 /// A count that claims billions of elements of fixed size.
 #[test]
 fn trap_21_a_claimed_count_costs_neither_memory_nor_time() {
