@@ -63,7 +63,7 @@ impl<'lab> Cluster<'lab> {
 
     /// Starts broker `node`, which has not run or was stopped.
     pub(crate) fn start_broker(&mut self, node: i32) -> Result<()> {
-        let mut command = self.java(&["-Xms64m", "-Xmx384m"]);
+        let mut command = self.java(&["-Xms64m", "-Xmx1g"]);
         command.arg("kafka.Kafka").arg(self.directory.join(format!("n{node}.properties")));
         self.starts += 1;
         let process = Process::spawn(self.lab, &format!("broker-{}-{node}", self.kafka.version), command)?;
