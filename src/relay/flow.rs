@@ -349,11 +349,6 @@ impl Flow {
                 Poll::Ready(Err(error)) => return Err(error),
             }
         }
-        if self.output.is_empty() && bytes.len() > READ_BYTES_SCARCE {
-            // One size for all that is much: an allocator keeps sizes apart, and what one stall gave back must
-            // serve the next, or the peak grows with the frames.
-            self.output.reserve_exact(READ_BYTES);
-        }
         self.output.extend_from_slice(bytes);
         Ok(())
     }
