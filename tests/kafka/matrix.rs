@@ -282,7 +282,6 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ("sarama-2.8", "share", NO_SHARE),
     ("sarama-4.0", "consume848", NO_KIP_848),
     ("sarama-4.0", "share", NO_SHARE),
-    ("confluent-python", "share", NO_SHARE),
     ("aiokafka", "consume848", NO_KIP_848),
     ("aiokafka", "share", NO_SHARE),
     ("kafkajs", "consume848", NO_KIP_848),
@@ -297,5 +296,5 @@ const WITHOUT: &[(&str, &str, &str)] = &[
 ];
 
 const NO_KIP_848: &str = "the client has no KIP-848 groups";
-const NO_SHARE: &str = "the client has no share groups";
-const NO_KCAT: &str = "kcat has no such function";
+const NO_SHARE: &str = "the client program has no share groups";
+const NO_KCAT: &str = "the client program has no such function";
