@@ -144,7 +144,12 @@ impl App {
                 "listening",
             );
         }
-        tracing::info!(admin = bound.admin.as_ref().map(tracing::field::display), "started");
+        tracing::info!(
+            admin = bound.admin.as_ref().map(tracing::field::display),
+            max_connections = state.config.limits.max_connections,
+            held_bytes = state.config.limits.held_bytes,
+            "started",
+        );
         Ok(Self { bound, clients, control, state, shutdown })
     }
 

@@ -91,8 +91,11 @@ pub(super) fn read(global: &Global) -> Result<Source, Exit> {
     if path.is_dir() {
         return refuse(&format!("{name} is a directory; the configuration is one file"));
     }
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Source { name, text }),
+    let mut text = String::new();
+    let read =
+        fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text));
+    match read {
+        Ok(_) => Ok(Source { name, text }),
         Err(error) => refuse(&format!("{name} cannot be read: {error}")),
     }
 }

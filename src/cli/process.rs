@@ -78,23 +78,34 @@ fn data_plane(workers: Option<&str>) -> Result<Runtime, Error> {
     builder.enable_all().thread_name("data").build().map_err(Error::System)
 }
 
-/// The signals that ask a process to stop.
+/// The signals that a process answers.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
     /// From now on they no longer end the process by themselves.
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
-    /// Waits for the next one. The answer is what the process ends with if it leaves at once.
+    /// Waits for the next one that asks to stop. The answer is what the process ends with if it leaves at
+    /// once. HUP, which by custom asks for the configuration to be read again, must not cut connections off.
     pub(super) async fn next(&mut self) -> Exit {
-        tokio::select! {
-            _ = self.terminate.recv() => Exit::Terminated,
-            _ = self.interrupt.recv() => Exit::Interrupted,
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Exit::Terminated,
+                _ = self.interrupt.recv() => return Exit::Interrupted,
+                _ = self.hang_up.recv() => tracing::warn!(
+                    "HUP is ignored: this version reads its configuration at the start only; TERM stops in order"
+                ),
+            }
         }
     }
 }

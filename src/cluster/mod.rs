@@ -66,13 +66,19 @@ impl Routes {
         self.ranges.iter().find_map(|range| range.bind.checked_add(range.offset(node)?))
     }
 
-    /// The range to add for a node that has none, as a line of the configuration.
+    /// The range to add for a node that has none, as a line of the configuration. Where the ports that
+    /// clients are told differ from those that are bound, the line has both.
     pub fn range_to_add(&self, node: NodeId) -> String {
-        let last = self.nodes().map(|(_, port)| port).max().unwrap_or(self.bootstrap);
-        match last.checked_add(1) {
-            Some(port) => format!("- {{ nodes: {node}, bind: {port} }}"),
-            None => format!("- {{ nodes: {node}, bind: PORT }}"),
+        let behind = |first: fn(&PortRange) -> u16| {
+            let last = |range: &PortRange| Some(first(range).checked_add(range.offset(range.last)?)?.into());
+            let last: u32 = self.ranges.iter().filter_map(last).max().unwrap_or(self.bootstrap.into());
+            u16::try_from(last + 1).map_or_else(|_| "PORT".to_owned(), |port| port.to_string())
+        };
+        let bind = behind(|range| range.bind);
+        if self.ranges.iter().all(|range| range.bind == range.advertise) {
+            return format!("- {{ nodes: {node}, bind: {bind} }}");
         }
+        format!("- {{ nodes: {node}, bind: {bind}, advertise: {} }}", behind(|range| range.advertise))
     }
 
     /// Every node of every range with the port that is bound for it.
@@ -122,7 +128,11 @@ mod tests {
 
     #[test]
     fn the_range_to_add_starts_behind_the_last_port() {
-        assert_eq!(routes().range_to_add(NodeId(120)), "- { nodes: 120, bind: 9202 }");
+        let mut routes = routes();
+        let told = "- { nodes: 120, bind: 9202, advertise: 31100 }";
+        assert_eq!(routes.range_to_add(NodeId(120)), told);
+        routes.ranges.remove(0);
+        assert_eq!(routes.range_to_add(NodeId(120)), "- { nodes: 120, bind: 9202 }");
     }
 
     #[test]

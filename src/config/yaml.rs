@@ -254,9 +254,21 @@ fn place(source: &str, location: &Location) -> Place {
         source.get(place.clone()).map(|_| place)
     });
     bytes.unwrap_or_else(|| {
-        let end = source.trim_end().len();
-        end..end
+        let at = offset(source, location.line(), location.column());
+        at..at
     })
+}
+
+/// The byte of a line and a column, both counted from 1; the end of the text where there is no such line.
+fn offset(source: &str, line: u64, column: u64) -> usize {
+    let end = source.trim_end().len();
+    let Some(above) = usize::try_from(line).ok().and_then(|line| line.checked_sub(1)) else { return end };
+    let mut lines = source.split_inclusive('\n');
+    let start: usize = lines.by_ref().take(above).map(str::len).sum();
+    let Some(text) = lines.next() else { return end };
+    let column = usize::try_from(column).unwrap_or(usize::MAX).saturating_sub(1);
+    let visible = text.trim_end();
+    start + visible.char_indices().nth(column).map_or(visible.len(), |(at, _)| at)
 }
 
 /// What the reader says about a text that it cannot read, and the variable that it misses.

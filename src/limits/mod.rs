@@ -107,8 +107,8 @@ impl Limits {
                 client = %address,
                 connections = count,
                 max_connections = self.options.max_connections,
-                "one address holds over 80 % of all connections: if it is a load balancer, let it send a \
-                 PROXY header; if it is a client, set max_connections_per_ip",
+                "one address holds over 80 % of all connections: a load balancer or NAT looks like this; if \
+                 it is one client, set max_connections_per_ip",
             );
         }
         Ok(())
@@ -173,8 +173,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Counts the connection for its client address, which is that of the PROXY header where there is
-    /// one. An IPv4 address inside an IPv6 one counts as the IPv4 address. Only the first call counts.
+    /// Counts the connection for its client address. An IPv4 address inside an IPv6 one counts as the IPv4 address. Only the first call counts.
     ///
     /// # Errors
     /// [`Refused::Address`]; the connection is not counted for the address then, and should be closed.

@@ -16,8 +16,8 @@ const SUBJECTS_MAX: usize = 1024;
 /// ```
 /// # let fold = gatehouse::logging::fold::Fold::default();
 /// # let listener = "office";
-/// if let Some(repeated) = fold.admit("GH301", listener) {
-///     tracing::warn!(code = "GH301", listener, repeated, "bytes that are not Kafka's");
+/// if let Some(repeated) = fold.admit("foreign_protocol", listener) {
+///     tracing::warn!(code = "foreign_protocol", listener, repeated, "bytes that are not Kafka's");
 /// }
 /// ```
 #[derive(Debug, Default)]
@@ -90,20 +90,22 @@ mod tests {
         let fold = Fold::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(fold.admit_at("GH301", "office", at(0)), Some(0));
+        assert_eq!(fold.admit_at("foreign_protocol", "office", at(0)), Some(0));
         for second in 1..10 {
-            assert_eq!(fold.admit_at("GH301", "office", at(second)), None);
+            assert_eq!(fold.admit_at("foreign_protocol", "office", at(second)), None);
         }
-        assert_eq!(fold.admit_at("GH301", "office", at(10)), Some(9));
-        assert_eq!(fold.admit_at("GH301", "office", at(19)), None);
-        assert_eq!(fold.admit_at("GH301", "office", at(600)), Some(1));
+        assert_eq!(fold.admit_at("foreign_protocol", "office", at(10)), Some(9));
+        assert_eq!(fold.admit_at("foreign_protocol", "office", at(19)), None);
+        assert_eq!(fold.admit_at("foreign_protocol", "office", at(600)), Some(1));
     }
 
     #[test]
     fn codes_and_subjects_do_not_hide_each_other() {
         let fold = Fold::default();
         let now = Instant::now();
-        for (code, subject) in [("GH301", "office"), ("GH301", "internet"), ("GH302", "office")] {
+        for (code, subject) in
+            [("foreign_protocol", "office"), ("foreign_protocol", "internet"), ("slow", "office")]
+        {
             assert_eq!(fold.admit_at(code, subject, now), Some(0));
             assert_eq!(fold.admit_at(code, subject, now), None);
         }
@@ -113,10 +115,15 @@ mod tests {
     fn the_map_is_bounded_and_recovers() {
         let fold = Fold::default();
         let now = Instant::now();
-        let written = (0..10_000).filter(|n| fold.admit_at("GH301", &n.to_string(), now).is_some()).count();
+        let written =
+            (0..10_000).filter(|n| fold.admit_at("foreign_protocol", &n.to_string(), now).is_some()).count();
         assert_eq!(written, SUBJECTS_MAX + 1, "the rest share one account");
         assert!(fold.accounts.lock().unwrap().subjects <= SUBJECTS_MAX + 1);
-        assert_eq!(fold.admit_at("GH301", "new", now + QUIET), Some(0), "quiet accounts make room");
+        assert_eq!(
+            fold.admit_at("foreign_protocol", "new", now + QUIET),
+            Some(0),
+            "quiet accounts make room"
+        );
         assert_eq!(fold.accounts.lock().unwrap().subjects, 1);
     }
 }

@@ -306,15 +306,14 @@ fn report(gate: &Gate, connection: &Connection, ended: &Ended, started: Instant)
             )
         };
     }
-    match weight {
-        Weight::Notable => {
-            if let Some(repeated) = gate.fold.admit(reason, &gate.listener) {
-                line!(warn, repeated);
-            } else if gate.log_connections {
-                line!(info, None::<u64>);
-            }
-        }
-        Weight::Usual if gate.log_connections => line!(info, None::<u64>),
-        Weight::Usual => line!(debug, None::<u64>),
+    // What is folded is no warning, but still a connection that ended.
+    let warned = match weight {
+        Weight::Notable => gate.fold.admit(reason, &gate.listener),
+        Weight::Usual => None,
+    };
+    match warned {
+        Some(repeated) => line!(warn, repeated),
+        None if gate.log_connections => line!(info, None::<u64>),
+        None => line!(debug, None::<u64>),
     }
 }
