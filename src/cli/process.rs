@@ -55,7 +55,7 @@ where
         log.level = "debug".to_owned();
     }
     let log = log.overridden(variable).map_err(Error::Log)?;
-    logging::install(&log).map_err(Error::Log)?;
+    let _written_at_the_end = logging::install(&log).map_err(Error::Log)?;
     let data = data_plane(variable(WORKERS_VARIABLE).as_deref())?;
     // The control plane is this thread.
     let control = Builder::new_current_thread().enable_all().build().map_err(Error::System)?;

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::panic;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use tracing::dispatcher::{SetGlobalDefaultError, set_global_default};
 use tracing::{Dispatch, error};
@@ -13,8 +14,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
 pub mod fold;
+pub mod lines;
 pub mod printable;
 
+use lines::{Guard, Lines};
 use printable::Printable;
 
 /// The variable that wins over [`Options::level`].
@@ -45,6 +48,9 @@ pub enum Error {
     /// The log of this process is set up already.
     #[error("the log is already set up")]
     Installed(#[source] SetGlobalDefaultError),
+    /// The thread that writes the log could not be started.
+    #[error("the thread that writes the log cannot be started")]
+    Thread(#[source] io::Error),
 }
 
 /// How lines look.
@@ -117,18 +123,20 @@ impl Options {
     }
 }
 
-/// Sets the log of the process up, once, and sends panics through it. Lines go to stderr, which is
-/// written while the caller waits: whoever reads it must keep up.
+/// Sets the log of the process up, once, and sends panics through it. Lines go to stderr on a thread of
+/// their own; where nobody reads them they are lost and counted, and nothing waits. Drop the guard last.
 ///
 /// # Errors
-/// [`Error::Level`], [`Error::Filter`] and [`Error::Installed`].
-pub fn install(options: &Options) -> Result<(), Error> {
+/// [`Error::Level`], [`Error::Filter`], [`Error::Installed`] and [`Error::Thread`].
+pub fn install(options: &Options) -> Result<Guard, Error> {
     let terminal = io::stderr().is_terminal();
     let colour = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     let look = Look::new(options.format, terminal, colour);
-    set_global_default(dispatch(options, look, io::stderr)?).map_err(Error::Installed)?;
+    options.filter()?;
+    let (lines, guard) = Lines::start(io::stderr(), move |lines| look.lost(lines)).map_err(Error::Thread)?;
+    set_global_default(dispatch(options, look, lines)?).map_err(Error::Installed)?;
     panic::set_hook(Box::new(log_panic));
-    Ok(())
+    Ok(guard)
 }
 
 /// How lines look once it is known where they go.
@@ -143,6 +151,18 @@ impl Look {
         match (format, terminal) {
             (Format::Text, _) | (Format::Auto, true) => Self::Text { colour },
             (Format::Json, _) | (Format::Auto, false) => Self::Json,
+        }
+    }
+
+    /// The line that stands for lines that are missing.
+    fn lost(self, lines: u64) -> String {
+        let at = humantime::format_rfc3339_micros(SystemTime::now());
+        let message = "lines of the log are lost: nobody read them in time";
+        match self {
+            Self::Text { .. } => format!("{at}  WARN gatehouse::logging: {message} lines={lines}\n"),
+            Self::Json => format!(
+                "{{\"timestamp\":\"{at}\",\"level\":\"WARN\",\"message\":\"{message}\",\"lines\":{lines},\"target\":\"gatehouse::logging\"}}\n"
+            ),
         }
     }
 }
@@ -218,6 +238,13 @@ mod tests {
         assert_eq!(timestamp.len(), "2026-11-21T03:24:42.220442Z".len(), "{timestamp}");
         assert!(humantime::parse_rfc3339(timestamp).is_ok(), "{timestamp}");
         assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn lost_lines_are_told_in_the_look_of_the_others() {
+        let line: serde_json::Value = serde_json::from_str(&Look::Json.lost(7)).unwrap();
+        assert_eq!((&line["level"], &line["lines"]), (&"WARN".into(), &7.into()));
+        assert!(Look::Text { colour: false }.lost(7).ends_with("lines=7\n"));
     }
 
     #[test]
