@@ -20,5 +20,6 @@ pub mod registry;
 pub mod relay;
 pub mod sasl;
 pub mod session;
+pub mod tls;
 pub mod topology;
 pub mod toy;

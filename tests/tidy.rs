@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const LINES: [&[&str]; 11] = [
     &["kafka", "net", "drain", "metrics", "logging"],
     &["limits", "cluster", "registry"],
-    &["patch", "sasl", "toy"],
+    &["patch", "sasl", "tls", "toy"],
     &["connect"],
     &["relay", "topology"],
     &["session"],
