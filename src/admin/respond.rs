@@ -194,6 +194,7 @@ impl Query {
             match (path, &*name) {
                 (Path::Ready, "verbose") => query.verbose = true,
                 (Path::Connections, "listener") => query.filter.listener = Some(value.into_owned()),
+                (Path::Connections, "principal") => query.filter.principal = Some(value.into_owned()),
                 (Path::Connections, "limit") => {
                     let limit = value.parse().ok().filter(|limit| (1..=LISTED_MAX).contains(limit));
                     query.limit = limit.ok_or_else(|| {

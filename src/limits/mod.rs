@@ -1,6 +1,7 @@
-//! What bounds the process: permits for connections, by process, listener and client address, and one
-//! budget for the bytes that are held.
+//! What bounds the process: permits for connections, by process, listener and client address, slots for
+//! handshakes, and one budget for the bytes that are held.
 
+pub mod handshakes;
 pub mod held;
 pub mod machine;
 
@@ -10,7 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use tokio::sync::Semaphore;
 
+use handshakes::Handshakes;
 use held::HeldBytes;
 
 /// The limits of the process.
@@ -23,6 +26,13 @@ pub struct Options {
     pub max_connections_per_ip: Option<usize>,
     /// The budget of [`HeldBytes`], in bytes.
     pub held_bytes: u64,
+    /// TLS handshakes that are computed at once; more wait.
+    pub max_handshakes: usize,
+}
+
+/// The default of [`Options::max_handshakes`]: 64 for each processor.
+pub fn max_handshakes() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from) * 64
 }
 
 /// The limits of one listener, within those of the process.
@@ -32,6 +42,8 @@ pub struct ListenerOptions {
     pub max_connections: Option<usize>,
     /// Client connections of one address at the listener; `None` is no limit.
     pub max_connections_per_ip: Option<usize>,
+    /// TLS handshakes that the listener begins in a second; more wait. `None` is no limit.
+    pub handshakes_per_second: Option<u32>,
 }
 
 /// Why a connection is not admitted.
@@ -56,6 +68,7 @@ pub struct Limits {
     addresses: DashMap<IpAddr, usize>,
     crowded: AtomicBool,
     held: Arc<HeldBytes>,
+    handshakes: Arc<Semaphore>,
 }
 
 impl Limits {
@@ -67,13 +80,16 @@ impl Limits {
             addresses: DashMap::new(),
             crowded: AtomicBool::new(false),
             held: HeldBytes::new(options.held_bytes),
+            handshakes: Arc::new(Semaphore::new(options.max_handshakes.clamp(1, Semaphore::MAX_PERMITS))),
         })
     }
 
     /// The limits of one more listener.
     pub fn listener(self: &Arc<Self>, options: ListenerOptions) -> ListenerLimits {
+        let slots = Arc::clone(&self.handshakes);
         ListenerLimits(Arc::new(Listener {
             process: self.clone(),
+            handshakes: Handshakes::new(slots, options.handshakes_per_second),
             options,
             connections: AtomicUsize::new(0),
             addresses: DashMap::new(),
@@ -133,6 +149,7 @@ struct Listener {
     options: ListenerOptions,
     connections: AtomicUsize,
     addresses: DashMap<IpAddr, usize>,
+    handshakes: Handshakes,
 }
 
 impl ListenerLimits {
@@ -157,6 +174,11 @@ impl ListenerLimits {
             }
         }
         Ok(Permit { listener: self.0.clone(), address: None })
+    }
+
+    /// The TLS handshakes of the listener.
+    pub fn handshakes(&self) -> &Handshakes {
+        &self.0.handshakes
     }
 
     /// Connections of the listener that hold a permit now.
@@ -197,7 +219,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Listener { process, options, connections, addresses } = &*self.listener;
+        let Listener { process, options, connections, addresses, .. } = &*self.listener;
         if let Some(address) = self.address {
             uncount(&process.addresses, address);
             if options.max_connections_per_ip.is_some() {
@@ -247,7 +269,7 @@ mod tests {
     use super::*;
 
     fn limits(max_connections: usize, max_connections_per_ip: Option<usize>) -> Arc<Limits> {
-        Limits::new(Options { max_connections, max_connections_per_ip, held_bytes: 0 })
+        Limits::new(Options { max_connections, max_connections_per_ip, held_bytes: 0, max_handshakes: 1 })
     }
 
     fn address(last: u8) -> IpAddr {

@@ -22,6 +22,23 @@ impl<'a> From<&'a str> for Printable<'a> {
     }
 }
 
+/// A name that somebody trusted has signed, in full and as it is, but for characters that nobody sees: those
+/// that control a terminal, and those that reorder or join what stands around them.
+pub fn signed_name(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for character in name.chars() {
+        let unseen = matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}');
+        if unseen || character.is_control() {
+            text.extend(character.escape_unicode());
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
 fn is_harmless(character: char) -> bool {
     match character {
         '\\' => false,
@@ -84,6 +101,14 @@ mod tests {
 
     fn printed(bytes: &[u8]) -> String {
         Printable(bytes).to_string()
+    }
+
+    #[test]
+    fn a_signed_name_shows_all_that_it_is() {
+        let name = r"CN=\#svc\=pay™,O=Ex\, ample Inc \<x\>\;\+\\,L=München";
+        assert_eq!(signed_name(name), name);
+        assert_eq!(signed_name("a\r\n\u{1b}[2J\u{202e}b"), r"a\u{d}\u{a}\u{1b}[2J\u{202e}b");
+        assert_eq!(signed_name(&"x".repeat(1_000)).len(), 1_000);
     }
 
     #[test]

@@ -6,10 +6,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use dashmap::DashMap;
+use rustls::pki_types::CertificateDer;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::kafka::{NodeId, api};
-use crate::logging::printable::Printable;
+use crate::logging::printable::{Printable, signed_name};
 use crate::net::HostPort;
 
 /// Open connections by id. One for the process; it holds what `limits` admits and nothing else.
@@ -30,6 +32,7 @@ impl Registry {
             client,
             opened: (SystemTime::now(), Instant::now()),
             broker: OnceLock::new(),
+            authenticated: OnceLock::new(),
             client_id: OnceLock::new(),
             software: OnceLock::new(),
             last_api: AtomicI16::new(-1),
@@ -58,6 +61,21 @@ impl Registry {
         let listed = open.iter().take(limit).map(|connection| connection.entry()).collect();
         Listing { total: open.len(), connections: listed }
     }
+
+    /// Lets every connection of a listener leave in order whose certificate chain fails `trusted`; returns
+    /// how many. Connections without a certificate stay.
+    pub fn distrust(&self, listener: &str, trusted: impl Fn(&[CertificateDer<'static>]) -> bool) -> usize {
+        // Judged outside the map: a signature takes longer than a registration should wait.
+        let open: Vec<Arc<Connection>> = self
+            .open
+            .iter()
+            .filter(|entry| *entry.listener == *listener && entry.authenticated.get().is_some())
+            .map(|entry| Arc::clone(entry.value()))
+            .collect();
+        let failing = open.iter().filter_map(|connection| connection.authenticated.get());
+        let failing = failing.filter(|client| !trusted(&client.chain));
+        failing.map(|client| client.distrusted.cancel()).count()
+    }
 }
 
 /// Which connections are listed.
@@ -65,11 +83,15 @@ impl Registry {
 pub struct Filter {
     /// Those of one listener.
     pub listener: Option<String>,
+    /// Those of one principal.
+    pub principal: Option<String>,
 }
 
 impl Filter {
     fn passes(&self, connection: &Connection) -> bool {
+        let principal = connection.authenticated.get().map(|client| &*client.principal);
         self.listener.as_deref().is_none_or(|listener| listener == &*connection.listener)
+            && self.principal.as_deref().is_none_or(|asked| Some(asked) == principal)
     }
 }
 
@@ -103,12 +125,21 @@ pub struct Connection {
     client: SocketAddr,
     opened: (SystemTime, Instant),
     broker: OnceLock<(Option<NodeId>, HostPort)>,
+    authenticated: OnceLock<Authenticated>,
     client_id: OnceLock<Box<str>>,
     software: OnceLock<Box<str>>,
     last_api: AtomicI16,
     from_client: AtomicU64,
     to_client: AtomicU64,
     in_flight: AtomicU32,
+}
+
+/// Who a client has shown to be.
+#[derive(Debug)]
+struct Authenticated {
+    principal: Box<str>,
+    chain: Box<[CertificateDer<'static>]>,
+    distrusted: CancellationToken,
 }
 
 impl Connection {
@@ -120,6 +151,17 @@ impl Connection {
     /// Notes the broker that was dialled; `None` for a bootstrap address. Only the first call counts.
     pub fn dialled(&self, node: Option<NodeId>, address: HostPort) {
         let _ = self.broker.set((node, address));
+    }
+
+    /// Notes who the client is and the certificates that show it, its own first. The token is cancelled when
+    /// they are trusted no more. Only the first call counts.
+    pub fn authenticated(&self, principal: &str, chain: &[CertificateDer<'static>]) -> CancellationToken {
+        let client = self.authenticated.get_or_init(|| Authenticated {
+            principal: signed_name(principal).into(),
+            chain: chain.into(),
+            distrusted: CancellationToken::new(),
+        });
+        client.distrusted.clone()
     }
 
     /// Notes the client id of the first request, as it came. Only the first call counts.
@@ -164,7 +206,7 @@ impl Connection {
             client: self.client.to_string(),
             node: self.broker.get().and_then(|(node, _)| *node).map(|node| node.0),
             broker: self.broker.get().map(|(_, address)| address.to_string()),
-            principal: None,
+            principal: self.authenticated.get().map(|client| client.principal.to_string()),
             client_id: self.client_id.get().map(ToString::to_string),
             software: self.software.get().map(ToString::to_string),
             last_api: (key >= 0).then(|| api::find(key).map_or("other", |api| api.name)),
@@ -243,7 +285,7 @@ mod tests {
             let listing = registry.list(filter, limit);
             (listing.total, listing.connections.iter().map(|entry| entry.id).collect())
         };
-        let office = Filter { listener: Some("office".into()) };
+        let office = Filter { listener: Some("office".into()), ..Filter::default() };
         assert_eq!(ids(&Filter::default(), 10), (2, vec![1, 2]));
         assert_eq!(ids(&Filter::default(), 1), (2, vec![1]));
         assert_eq!(ids(&office, 10), (1, vec![1]));
@@ -283,6 +325,22 @@ mod tests {
             "since": since, "age_seconds": json["age_seconds"],
         });
         assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn a_certificate_that_is_trusted_no_more_ends_its_own_connections() {
+        let registry = Arc::new(Registry::default());
+        let [anna, bert, elsewhere, anonymous] =
+            ["office", "office", "internet", "office"].map(|listener| open(&registry, listener));
+        let chain = |text: &str| [CertificateDer::from(text.as_bytes().to_vec())];
+        let anna = anna.connection().authenticated("CN=anna", &chain("anna"));
+        let bert = bert.connection().authenticated("CN=bert", &chain("bert"));
+        let elsewhere = elsewhere.connection().authenticated("CN=anna", &chain("anna"));
+        assert_eq!(registry.distrust("office", |chain| *chain[0] != *b"anna"), 1);
+        assert!(anna.is_cancelled() && !bert.is_cancelled() && !elsewhere.is_cancelled());
+        let filter = Filter { principal: Some("CN=anna".into()), ..Filter::default() };
+        assert_eq!(registry.list(&filter, 10).total, 2);
+        assert_eq!(anonymous.connection().entry().principal, None);
     }
 
     #[test]

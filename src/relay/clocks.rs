@@ -61,6 +61,8 @@ where
         let cause = match self.stop.take()?.cause {
             Cause::Drained { .. } => Cause::Drained { forced: !finished },
             Cause::Moved { .. } => Cause::Moved { forced: !finished },
+            Cause::Aged { .. } => Cause::Aged { forced: !finished },
+            Cause::Distrusted { .. } => Cause::Distrusted { forced: !finished },
             cause => cause,
         };
         Some(Poll::Ready(cause))
@@ -83,7 +85,8 @@ where
         if idle <= now {
             return Err(Cause::Idle);
         }
-        Ok(idle.min(self.progress(now)?.unwrap_or(idle)))
+        let next = self.progress(now)?.into_iter().chain(self.aged).fold(idle, Instant::min);
+        Ok(next)
     }
 
     /// A request that is under way must come at 1 KiB/s. The clock stops while the gateway does not read.

@@ -27,7 +27,7 @@ where
     /// Closes both sides as the cause asks. Takes at most about five seconds.
     pub(super) async fn close(&mut self, cause: &Cause) {
         match cause {
-            Cause::Drained { .. } | Cause::Moved { .. } => {
+            Cause::Drained { .. } | Cause::Moved { .. } | Cause::Aged { .. } | Cause::Distrusted { .. } => {
                 // A frame cut off by the deadline cannot be closed in order.
                 if !self.responses.is_mid_frame() {
                     let _ = self.client.shutdown().await;

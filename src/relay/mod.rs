@@ -52,6 +52,9 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// A draining connection is closed after this time, whatever it still owes.
     pub drain_timeout: Duration,
+    /// A connection drains once it is this old, give or take a tenth: clients that came together must not
+    /// come back together. `None` lets it live.
+    pub max_age: Option<Duration>,
 }
 
 /// Why a relay ended.
@@ -76,6 +79,16 @@ pub enum Cause {
     Slow,
     /// The gateway drains.
     Drained {
+        /// Whether the deadline passed before all was answered.
+        forced: bool,
+    },
+    /// The connection reached its age.
+    Aged {
+        /// Whether the deadline passed before all was answered.
+        forced: bool,
+    },
+    /// The client's certificate is trusted no more.
+    Distrusted {
         /// Whether the deadline passed before all was answered.
         forced: bool,
     },
@@ -105,6 +118,8 @@ pub struct Parts {
     pub drain: CancellationToken,
     /// Cancelled when the broker is somewhere else from now on.
     pub moved: CancellationToken,
+    /// Cancelled when the client's certificate is trusted no more; `None` for a client without one.
+    pub distrusted: Option<CancellationToken>,
 }
 
 /// Why no new request is read.
@@ -136,6 +151,9 @@ pub struct Relay<C, B> {
     timer: Pin<Box<Sleep>>,
     drain: Pin<Box<WaitForCancellationFutureOwned>>,
     moved: Pin<Box<WaitForCancellationFutureOwned>>,
+    distrusted: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// When the connection reaches its age.
+    aged: Option<Instant>,
     stop: Option<Stop>,
 }
 
@@ -151,7 +169,7 @@ where
 {
     /// A relay between two streams.
     pub fn new(client: C, broker: B, parts: Parts) -> Self {
-        let Parts { mut core, first, plan, options, held, mut observer, drain, moved } = parts;
+        let Parts { mut core, first, plan, options, held, mut observer, drain, moved, distrusted } = parts;
         // The event of the first plan: the next plan would take its place.
         observer.observe(&mut core, Stamp::default());
         let now = Instant::now();
@@ -174,6 +192,8 @@ where
             timer: Box::pin(tokio::time::sleep_until(now + options.idle_timeout)),
             drain: Box::pin(drain.cancelled_owned()),
             moved: Box::pin(moved.cancelled_owned()),
+            distrusted: distrusted.map(|token| Box::pin(token.cancelled_owned())),
+            aged: options.max_age.map(|age| now + around(age)),
             stop: None,
         }
     }
@@ -325,7 +345,7 @@ where
         }
     }
 
-    /// Notes that the gateway drains or that the broker has moved.
+    /// Notes that the connection has to leave in order.
     fn watch_signals(&mut self, cx: &mut Context<'_>, now: Instant) {
         if self.stop.is_some() {
             return;
@@ -334,12 +354,24 @@ where
             Cause::Drained { forced: false }
         } else if self.moved.as_mut().poll(cx).is_ready() {
             Cause::Moved { forced: false }
+        } else if self.distrusted.as_mut().is_some_and(|token| token.as_mut().poll(cx).is_ready()) {
+            Cause::Distrusted { forced: false }
+        } else if self.aged.is_some_and(|aged| aged <= now) {
+            Cause::Aged { forced: false }
         } else {
             return;
         };
         let patience = self.options.drain_timeout;
         self.stop = Some(Stop { cause, since: now, patience, abandon_after: ABANDON_AFTER });
     }
+}
+
+/// A time within a tenth of `age`.
+fn around(age: Duration) -> Duration {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    let share = (random >> 11) as f64 / (1_u64 << 53) as f64;
+    age.mul_f64(0.9 + share / 5.0)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::metrics::Metrics;
 use crate::registry::Registry;
 
 const OPTIONS: Options =
-    Options { idle_timeout: Duration::from_secs(660), drain_timeout: Duration::from_secs(30) };
+    Options { idle_timeout: Duration::from_secs(660), drain_timeout: Duration::from_secs(30), max_age: None };
 
 /// Room of each in-memory stream, in bytes.
 const ROOM: usize = 4 * 1024;
@@ -27,6 +27,7 @@ struct Bench {
     task: JoinHandle<Cause>,
     drain: CancellationToken,
     moved: CancellationToken,
+    distrusted: CancellationToken,
     held: Arc<HeldBytes>,
     metrics: Metrics,
 }
@@ -34,6 +35,10 @@ struct Bench {
 impl Bench {
     /// Starts with what the client has sent before the dial.
     fn start(first: &[u8]) -> Self {
+        Self::with(OPTIONS, first)
+    }
+
+    fn with(options: Options, first: &[u8]) -> Self {
         let names: Vec<_> = api::APIS.iter().map(|api| api.name).collect();
         let metrics = Metrics::new(&names);
         let range = PortRange { first: NodeId(0), last: NodeId(999), bind: 9093, advertise: 9093 };
@@ -50,16 +55,17 @@ impl Bench {
         let observer =
             Observer::new(metrics.listener("door"), metrics.cluster("main"), Arc::clone(guard.connection()));
         let held = HeldBytes::new(u64::MAX);
-        let (drain, moved) = (CancellationToken::new(), CancellationToken::new());
+        let [drain, moved, distrusted] = [(); 3].map(|()| CancellationToken::new());
         let parts = Parts {
             core,
             first: first.to_vec(),
             plan,
-            options: OPTIONS,
+            options,
             held: Arc::clone(&held),
             observer,
             drain: drain.clone(),
             moved: moved.clone(),
+            distrusted: Some(distrusted.clone()),
         };
         let (client, client_side) = duplex(ROOM);
         let (broker, broker_side) = duplex(ROOM);
@@ -69,7 +75,7 @@ impl Bench {
             drop(guard);
             cause
         });
-        Self { client, broker, task, drain, moved, held, metrics }
+        Self { client, broker, task, drain, moved, distrusted, held, metrics }
     }
 
     /// Waits until the broker has these bytes next.
@@ -162,7 +168,12 @@ async fn a_broker_list_that_comes_byte_by_byte_is_rewritten_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_waits_for_what_must_finish() {
-    for signal in [|bench: &Bench| bench.drain.cancel(), |bench: &Bench| bench.moved.cancel()] {
+    let signals = [
+        |bench: &Bench| bench.drain.cancel(),
+        |bench: &Bench| bench.moved.cancel(),
+        |bench: &Bench| bench.distrusted.cancel(),
+    ];
+    for signal in signals {
         let mut bench = Bench::start(&request(OFFSET_COMMIT, 2, 1, b"offsets"));
         bench.broker_gets(&request(OFFSET_COMMIT, 2, 1, b"offsets")).await;
         signal(&bench);
@@ -180,7 +191,12 @@ async fn a_drain_waits_for_what_must_finish() {
         drop(bench.broker);
         let cause = bench.task.await.unwrap();
         assert!(
-            matches!(cause, Cause::Drained { forced: false } | Cause::Moved { forced: false }),
+            matches!(
+                cause,
+                Cause::Drained { forced: false }
+                    | Cause::Moved { forced: false }
+                    | Cause::Distrusted { forced: false }
+            ),
             "{cause:?}"
         );
     }
@@ -275,6 +291,22 @@ async fn silence_is_idleness_unless_something_is_owed() {
     assert!(idle >= OPTIONS.idle_timeout && idle < OPTIONS.idle_timeout * 2, "{idle:?}");
     drop((bench.client, bench.broker));
     assert!(matches!(bench.task.await.unwrap(), Cause::Idle));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_ends_between_two_frames_give_or_take_a_tenth() {
+    let age = Duration::from_secs(500);
+    let request = request(HEARTBEAT, 0, 1, b"");
+    let mut bench = Bench::with(Options { max_age: Some(age), ..OPTIONS }, &request);
+    bench.broker_gets(&request).await;
+    advance(age - age / 10 - Duration::from_secs(1)).await;
+    bench.broker.write_all(&response(1, b"")).await.unwrap();
+    bench.client_gets(&response(1, b"")).await;
+    assert!(!bench.task.is_finished());
+    sleep(age / 5 + Duration::from_secs(2)).await;
+    assert_eq!(Bench::rest(&mut bench.client).await, b"");
+    drop((bench.client, bench.broker));
+    assert!(matches!(bench.task.await.unwrap(), Cause::Aged { forced: false }));
 }
 
 #[tokio::test(start_paused = true)]

@@ -115,6 +115,8 @@ pub const ALL: &[(&str, &str, &str)] = &[
     ("gateway", "relay", "idle"),
     ("gateway", "relay", "drained"),
     ("gateway", "relay", "drain_forced"),
+    ("gateway", "relay", "aged"),
+    ("gateway", "relay", "distrusted"),
 ];
 
 impl Ended {
@@ -191,13 +193,23 @@ impl From<Cause> for Ended {
                 "a request came slower than 1 KiB/s for 30 s".to_owned(),
             ),
             Cause::Drained { forced: false } => relay(Side::Gateway, "drained"),
-            Cause::Drained { forced: true } | Cause::Moved { forced: true } => Self::notable(
+            Cause::Drained { forced: true }
+            | Cause::Moved { forced: true }
+            | Cause::Aged { forced: true }
+            | Cause::Distrusted { forced: true } => Self::notable(
                 Side::Gateway,
                 Stage::Relay,
                 "drain_forced",
                 "requests were still in flight when drain_timeout passed".to_owned(),
             ),
             Cause::Moved { forced: false } => relay(Side::Broker, "moved"),
+            Cause::Aged { forced: false } => relay(Side::Gateway, "aged"),
+            Cause::Distrusted { forced: false } => Self::notable(
+                Side::Gateway,
+                Stage::Relay,
+                "distrusted",
+                "the client's certificate is trusted no more".to_owned(),
+            ),
         }
     }
 }
@@ -247,6 +259,10 @@ mod tests {
             Cause::Drained { forced: true },
             Cause::Moved { forced: false },
             Cause::Moved { forced: true },
+            Cause::Aged { forced: false },
+            Cause::Aged { forced: true },
+            Cause::Distrusted { forced: false },
+            Cause::Distrusted { forced: true },
         ];
         let first = violations.iter().filter(|v| v.side() == Violator::Client);
         let mut ends: Vec<Ended> = first.map(|v| Ended::violated(Stage::FirstRequest, v)).collect();

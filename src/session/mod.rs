@@ -167,6 +167,7 @@ async fn set_up(
         observer,
         drain: signal.drain_token(),
         moved: target.moved,
+        distrusted: None,
     };
     Ok((Relay::new(client, broker, parts), connected))
 }

@@ -107,7 +107,11 @@ impl Check<'_> {
                 max_request_bytes: shared.requests.max_bytes,
                 max_in_flight: shared.requests.max_in_flight,
             },
-            relay: relay::Options { idle_timeout: times.idle, drain_timeout: shared.drain_timeout },
+            relay: relay::Options {
+                idle_timeout: times.idle,
+                drain_timeout: shared.drain_timeout,
+                max_age: None,
+            },
             first_request_timeout: times.first_request,
             listen: listen::Options {
                 name: name.text.clone(),
@@ -224,8 +228,11 @@ impl Check<'_> {
         let least = Duration::from_millis(100);
         let idle = self.duration_or(section.get("idle_timeout"), default.idle, least);
         let first = self.duration_or(section.get("first_request_timeout"), default.first_request, least);
-        let limits =
-            limits::ListenerOptions { max_connections: max_connections?, max_connections_per_ip: per_ip? };
+        let limits = limits::ListenerOptions {
+            max_connections: max_connections?,
+            max_connections_per_ip: per_ip?,
+            handshakes_per_second: None,
+        };
         Ok((limits, Times { idle: idle?, first_request: first? }))
     }
 }

@@ -115,6 +115,7 @@ impl Check<'_> {
             max_connections: max_connections?,
             max_connections_per_ip: per_ip?,
             held_bytes: held?.unwrap_or_else(|| self.surroundings.machine.held_bytes()),
+            max_handshakes: limits::max_handshakes(),
         })
     }
 
