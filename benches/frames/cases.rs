@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use gatehouse::cluster::{PortRange, Routes};
+use gatehouse::cluster::{PortRange, Ports, Routes};
 use gatehouse::kafka::NodeId;
 use gatehouse::kafka::api::Patch;
 use gatehouse::relay::core::{Core, Options, Plan};
@@ -55,7 +55,8 @@ pub(crate) fn every() -> Vec<Case> {
 
 fn core() -> Core {
     let nodes = PortRange { first: NodeId(0), last: NodeId(999), bind: 9093, advertise: 9093 };
-    let routes = Routes { host: "kafka.example.com".into(), bootstrap: 9092, ranges: vec![nodes] };
+    let routes =
+        Routes::Ports(Ports { host: "kafka.example.com".into(), bootstrap: 9092, ranges: vec![nodes] });
     Core::new(Arc::new(Options {
         routes: Arc::new(routes),
         pass_unknown_apis: false,
@@ -119,7 +120,8 @@ fn passed(mut window: &[u8], mut plan: impl FnMut(&[u8]) -> Plan) {
 
 fn rewrites(patch: Patch, version: i16, frame: &[u8]) -> bool {
     let nodes = PortRange { first: NodeId(0), last: NodeId(999), bind: 9093, advertise: 9093 };
-    let routes = Routes { host: "kafka.example.com".into(), bootstrap: 9092, ranges: vec![nodes] };
+    let routes =
+        Routes::Ports(Ports { host: "kafka.example.com".into(), bootstrap: 9092, ranges: vec![nodes] });
     let mut context = gatehouse::patch::Context::new(&routes, false);
     let out = gatehouse::patch::whole(patch, api_of(patch), version, frame, &mut context);
     matches!(out, Ok(Some(_)))

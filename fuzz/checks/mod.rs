@@ -10,7 +10,7 @@ mod shell;
 
 use std::sync::Arc;
 
-use gatehouse::cluster::{PortRange, Routes};
+use gatehouse::cluster::{PortRange, Ports, Routes};
 use gatehouse::kafka::NodeId;
 use gatehouse::relay::core::{Core, Options};
 
@@ -22,11 +22,11 @@ fn routes() -> Routes {
         bind: port,
         advertise: port,
     };
-    Routes {
+    Routes::Ports(Ports {
         host: "kafka.example.com".into(),
         bootstrap: 9092,
         ranges: vec![range(0, 9, 9093), range(1_000, 1_001, 9_200)],
-    }
+    })
 }
 
 fn core(pass_unknown_apis: bool) -> Core {

@@ -37,7 +37,7 @@ fn whole(patch: Patch, api: &Api, version: i16, frame: &[u8]) {
     assert_eq!(again, Ok(None), "what was patched once is patched again");
     for broker in &context.learned {
         let ours = routes.advertised(broker.node);
-        let theirs = (broker.address.host.as_str(), broker.address.port);
+        let theirs = (broker.address.host.as_str().into(), broker.address.port);
         assert_eq!(ours, Some(theirs), "an upstream address is left");
     }
     assert!(context.unroutable.is_empty());

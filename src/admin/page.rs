@@ -103,7 +103,10 @@ fn listener<'a>(
     )?;
     for range in &listener.ranges {
         let (first, last) = (range.first_node, range.last_node);
-        write!(html, "; nodes {first} to {last} from port {}", range.advertise)?;
+        match range.advertise {
+            Some(port) => write!(html, "; nodes {first} to {last} from port {port}")?,
+            None => write!(html, "; nodes {first} to {last} by name")?,
+        }
     }
     html.push_str("</p><div class=scroll><table><tr><th>node<th>bound<th>clients are told<th>broker<th>");
     for route in routes {

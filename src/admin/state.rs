@@ -125,6 +125,8 @@ pub struct Listener {
     pub bind: Vec<String>,
     /// `HOST:PORT` that clients are told for the bootstrap port.
     pub advertise: String,
+    /// How brokers are told apart: by `port`, or by server name, `sni`.
+    pub mode: String,
     /// The declared runs of node ids.
     pub ranges: Vec<Range>,
     /// Open client connections.
@@ -138,10 +140,10 @@ pub struct Range {
     pub first_node: i32,
     /// The last id.
     pub last_node: i32,
-    /// The port that is bound for the first id; the others follow.
-    pub bind: u16,
-    /// The port that clients are told for the first id.
-    pub advertise: u16,
+    /// The port that is bound for the first id; the others follow. Null where names tell brokers apart.
+    pub bind: Option<u16>,
+    /// The port that clients are told for the first id. Null where names tell brokers apart.
+    pub advertise: Option<u16>,
 }
 
 /// A cluster.

@@ -36,7 +36,8 @@ fn listener() -> Listener {
         cluster: "payments".into(),
         bind: vec!["0.0.0.0:19092".into()],
         advertise: "kafka.example.com:19092".into(),
-        ranges: vec![Range { first_node: 0, last_node: 99, bind: 19100, advertise: 31100 }],
+        mode: "port".to_owned(),
+        ranges: vec![Range { first_node: 0, last_node: 99, bind: Some(19100), advertise: Some(31100) }],
         connections: 1,
     }
 }
@@ -224,6 +225,7 @@ async fn documents_keep_their_field_names() {
         serde_json::json!({"listeners": [{
             "name": "office", "cluster": "payments", "bind": ["0.0.0.0:19092"],
             "advertise": "kafka.example.com:19092", "connections": 1,
+            "mode": "port",
             "ranges": [{"first_node": 0, "last_node": 99, "bind": 19100, "advertise": 31100}],
         }]})
     );

@@ -140,7 +140,7 @@ impl App {
                 listener = %name,
                 bind = addresses.first().map(tracing::field::display),
                 ports = addresses.len(),
-                advertise = routes.map(|l| l.listen.routes.host.as_ref()),
+                advertise = routes.map(|l| l.listen.routes.bootstrap().0),
                 "listening",
             );
         }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::State;
 use crate::admin::state::{self, Broker, Check, Cluster, Listener, Range, Readiness, Route, Status};
+use crate::cluster::Routes;
 use crate::config;
 use crate::kafka::NodeId;
 use crate::net::HostPort;
@@ -118,23 +119,26 @@ fn listeners(state: &State) -> Vec<Listener> {
                 name: listener.listen.name.clone(),
                 cluster: cluster_name(state, listener.cluster),
                 bind: binds(listener, listener.listen.port),
-                advertise: advertise(&routes.host, routes.bootstrap),
-                ranges: routes
-                    .ranges
-                    .iter()
-                    .map(|range| Range {
-                        first_node: range.first.0,
-                        last_node: range.last.0,
-                        bind: range.bind,
-                        advertise: range.advertise,
-                    })
-                    .collect(),
+                advertise: advertise(routes.bootstrap()),
+                mode: routes.mode().to_owned(),
+                ranges: ranges(routes),
                 connections: limits.connections(),
             }
         })
         .collect();
     listeners.sort_by(|a, b| a.name.cmp(&b.name));
     listeners
+}
+
+/// The declared nodes; those that are told apart by name have no port of their own.
+fn ranges(routes: &Routes) -> Vec<Range> {
+    let ranges = routes.ranges().map(|range| Range {
+        first_node: range.first.0,
+        last_node: range.last.0,
+        bind: routes.bound(range.first),
+        advertise: routes.bound(range.first).and(routes.advertised(range.first)).map(|(_, port)| port),
+    });
+    ranges.collect()
 }
 
 fn clusters(state: &State) -> Vec<Cluster> {
@@ -188,15 +192,15 @@ fn routes(state: &State) -> Vec<Route> {
         };
         all.push(Route {
             bind: binds(listener, listener.listen.port),
-            advertise: Some(advertise(&routes.host, routes.bootstrap)),
+            advertise: Some(advertise(routes.bootstrap())),
             broker: first.map(|(address, _)| address.to_string()),
             up: first.and_then(|(_, reach)| up(reach)),
             ..route(None)
         });
         for (node, address, reach) in &snapshot.brokers {
             all.push(Route {
-                bind: routes.bound(*node).map(|port| binds(listener, port)).unwrap_or_default(),
-                advertise: routes.advertised(*node).map(|(host, port)| advertise(host, port)),
+                bind: reached(listener, *node),
+                advertise: routes.advertised(*node).map(|(host, port)| advertise((&host, port))),
                 broker: Some(address.to_string()),
                 up: up(reach),
                 ..route(Some(*node))
@@ -219,17 +223,19 @@ fn unroutable<'a>(
     let listeners = state.config.listeners.iter().filter(move |listener| listener.cluster == cluster);
     listeners.flat_map(|listener| {
         let nodes = snapshot.brokers.iter().map(|(node, ..)| *node);
-        nodes.filter(|node| listener.listen.routes.bound(*node).is_none()).map(move |node| (listener, node))
+        nodes
+            .filter(|node| listener.listen.routes.advertised(*node).is_none())
+            .map(move |node| (listener, node))
     })
 }
 
 /// What to do about a node that clients are not told of, down to the line to add.
 fn advice(listener: &crate::listen::Options, node: NodeId) -> String {
     format!(
-        "node {node} is outside every range, so clients are not told of it; \
-         add `{}` to listeners.{}.routing.port.ranges",
+        "node {node} is outside every range, so clients are not told of it; add `{}` to listeners.{}.{}",
         listener.routes.range_to_add(node),
-        listener.name
+        listener.name,
+        listener.routes.range_setting(),
     )
 }
 
@@ -241,12 +247,19 @@ fn up(reach: &Reach) -> Option<bool> {
     }
 }
 
+/// The addresses at which a node is served: its own port, or the one that all share.
+fn reached(listener: &config::Listener, node: NodeId) -> Vec<String> {
+    let routes = &listener.listen.routes;
+    let port = routes.advertised(node).map(|_| routes.bound(node).unwrap_or(listener.listen.port));
+    port.map(|port| binds(listener, port)).unwrap_or_default()
+}
+
 fn binds(listener: &config::Listener, port: u16) -> Vec<String> {
     let address = |bind: &crate::listen::Bind| std::net::SocketAddr::new(bind.ip, port).to_string();
     listener.listen.binds.iter().map(address).collect()
 }
 
-fn advertise(host: &str, port: u16) -> String {
+fn advertise((host, port): (&str, u16)) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::args::{Format, Global};
 use super::output::Output;
 use super::{Exit, file};
-use crate::cluster::PortRange;
+use crate::cluster::{NodeRange, Pattern, PortRange, Routes};
 use crate::config::{Config, Listener};
 
 /// Ranges with more nodes than this are one line.
@@ -59,16 +59,18 @@ fn all(config: &Config) -> Vec<Route<'_>> {
             let options = &listener.listen;
             let route = move |node: Option<i32>, told: String, port: u16| Route {
                 listener: &options.name,
-                mode: "port",
+                mode: options.routes.mode(),
                 advertise: told,
                 node,
                 bind: bound(listener, port),
                 cluster: cluster(config, listener),
             };
-            let bootstrap = address(&options.routes.host, options.routes.bootstrap);
-            let nodes = options.routes.nodes().filter_map(move |(node, port)| {
+            let (host, told) = options.routes.bootstrap();
+            let bootstrap = address(host, told);
+            let nodes = options.routes.nodes().filter_map(move |node| {
                 let (host, told) = options.routes.advertised(node)?;
-                Some(route(Some(node.0), address(host, told), port))
+                let port = options.routes.bound(node).unwrap_or(options.port);
+                Some(route(Some(node.0), address(&host, told), port))
             });
             std::iter::once(route(None, bootstrap, options.port)).chain(nodes)
         })
@@ -84,19 +86,25 @@ fn rows(config: &Config) -> Vec<[String; 6]> {
             let addresses = options.binds.iter().map(|bind| address(&bind.ip.to_string(), &ports));
             rows.push([
                 options.name.clone(),
-                "port".to_owned(),
+                options.routes.mode().to_owned(),
                 told,
                 node,
                 addresses.collect::<Vec<_>>().join(", "),
                 cluster(config, listener).to_owned(),
             ]);
         };
-        let host = &options.routes.host;
-        row(address(host, options.routes.bootstrap), "(bootstrap)".to_owned(), options.port.to_string());
-        for range in &options.routes.ranges {
-            for part in parts(range) {
-                let (told, node, ports) = part;
-                row(address(host, told), node, ports);
+        let (host, told) = options.routes.bootstrap();
+        row(address(host, told), "(bootstrap)".to_owned(), options.port.to_string());
+        match options.routes.as_ref() {
+            Routes::Ports(ports) => {
+                for (told, node, bound) in ports.ranges.iter().flat_map(parts) {
+                    row(address(host, told), node, bound);
+                }
+            }
+            Routes::Names(names) => {
+                for (name, node) in names.nodes.iter().flat_map(|range| named(&names.brokers, *range)) {
+                    row(address(&name, told), node, options.port.to_string());
+                }
             }
         }
     }
@@ -118,6 +126,14 @@ fn parts(range: &PortRange) -> Vec<(String, String, String)> {
     }
     let count = u16::try_from(span).unwrap_or(u16::MAX);
     vec![(run(range.advertise, count), format!("{first}-{last}"), run(range.bind, count))]
+}
+
+/// Names that clients are told, and nodes: in one line, or one for each node.
+fn named(brokers: &Pattern, range: NodeRange) -> Vec<(String, String)> {
+    if range.last.0.saturating_sub(range.first.0) < LINES_MAX {
+        return range.nodes().map(|node| (brokers.name(node), node.to_string())).collect();
+    }
+    vec![(brokers.to_string(), range.to_string())]
 }
 
 /// `host:port`, with brackets around an IPv6 address.

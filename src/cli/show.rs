@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::args::{Arguments, Format, Global};
 use super::output::Output;
 use super::{Exit, file};
+use crate::cluster::{PortRange, Ports, Routes};
 use crate::config::{Cluster, Config, Listener};
 use crate::topology::Discovery;
 
@@ -129,27 +130,21 @@ fn cluster(cluster: &Cluster) -> Value {
 fn listener(listener: &Listener, config: &Config) -> Value {
     let duration = |duration| humantime::format_duration(duration).to_string();
     let options = &listener.listen;
-    let host = &options.routes.host;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
     let bind = |ip: std::net::IpAddr| std::net::SocketAddr::new(ip, options.port);
-    let ranges = options.routes.ranges.iter().map(|range| {
-        json!({
-            "nodes": format!("{}-{}", range.first, range.last),
-            "bind": range.bind,
-            "advertise": range.advertise,
-        })
-    });
     let mut value = json!({
         "bind": options.binds.iter().map(|b| bind(b.ip)).collect::<Vec<_>>(),
         "cluster": config.clusters.get(listener.cluster).map(|cluster| &cluster.name),
-        "advertise": format!("{host}:{}", options.routes.bootstrap),
-        "routing": { "port": { "ranges": ranges.collect::<Vec<_>>() } },
+        "routing": { options.routes.mode(): routing(&options.routes) },
         "limits": {
             "idle_timeout": duration(listener.relay.idle_timeout),
             "first_request_timeout": duration(listener.first_request_timeout),
         },
         "unknown_apis": if listener.core.pass_unknown_apis { "pass" } else { "close" },
     });
+    if let Routes::Ports(Ports { host, bootstrap, .. }) = options.routes.as_ref() {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+        value["advertise"] = json!(format!("{host}:{bootstrap}"));
+    }
     if options.binds.iter().any(|b| b.ip.is_ipv6()) {
         value["ipv6_only"] = json!(options.binds.iter().any(|b| b.v6_only));
     }
@@ -168,6 +163,27 @@ fn listener(listener: &Listener, config: &Config) -> Value {
         }
     }
     value
+}
+
+fn routing(routes: &Routes) -> Value {
+    match routes {
+        Routes::Ports(ports) => {
+            let range = |range: &PortRange| {
+                json!({
+                    "nodes": range.nodes().to_string(),
+                    "bind": range.bind,
+                    "advertise": range.advertise,
+                })
+            };
+            json!({ "ranges": ports.ranges.iter().map(range).collect::<Vec<_>>() })
+        }
+        Routes::Names(names) => json!({
+            "bootstrap": names.bootstrap,
+            "brokers": names.brokers.to_string(),
+            "nodes": names.nodes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "advertised_port": names.port,
+        }),
+    }
 }
 
 #[cfg(test)]

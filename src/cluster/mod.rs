@@ -1,7 +1,30 @@
 //! The names that clients see and the brokers behind them: a pure function of configuration and node id.
 
+pub mod names;
+pub mod ports;
+
+use std::borrow::Cow;
+use std::fmt;
+
+pub use names::{Names, Pattern};
+pub use ports::{PortRange, Ports};
+
 use crate::kafka::NodeId;
 use crate::net::HostPort;
+
+/// Why a text is no pattern of names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Every broker would have the same name.
+    #[error("it has no `{{node}}`, so every broker would have the same name")]
+    NoNode,
+    /// A name could be read in two ways.
+    #[error("it has `{{node}}` more than once")]
+    SeveralNodes,
+    /// With an id in it, it is nothing that a client can ask for.
+    #[error("with a node id in it, it is no DNS name")]
+    Name,
+}
 
 /// A broker as its cluster advertises it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,141 +35,133 @@ pub struct Broker {
     pub address: HostPort,
 }
 
-/// A run of node ids and the ports that lead to them: the port of a node is the first port plus the
-/// distance of its id from the first id.
+/// What a client asked for, by the port that it came to or by the server name of its TLS handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortRange {
+pub enum Door {
+    /// The bootstrap address: any broker will do.
+    Bootstrap,
+    /// One broker.
+    Node(NodeId),
+}
+
+/// A run of node ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeRange {
     /// The first id, at least 0.
     pub first: NodeId,
     /// The last id, not below the first.
     pub last: NodeId,
-    /// The port that the gateway binds for the first id.
-    pub bind: u16,
-    /// The port that clients are told for the first id.
-    pub advertise: u16,
 }
 
-impl PortRange {
-    fn offset(&self, node: NodeId) -> Option<u16> {
-        (self.first..=self.last).contains(&node).then(|| node.0.checked_sub(self.first.0))??.try_into().ok()
+impl NodeRange {
+    /// Whether the node is one of them.
+    pub fn contains(&self, node: NodeId) -> bool {
+        (self.first..=self.last).contains(&node)
     }
 
-    /// How many ports the range takes, or `None` where it runs past port 65535.
-    pub fn ports(&self) -> Option<u16> {
-        let last = self.offset(self.last)?;
-        self.bind.checked_add(last)?;
-        self.advertise.checked_add(last)?;
-        last.checked_add(1)
+    /// Each node.
+    pub fn nodes(self) -> impl Iterator<Item = NodeId> {
+        (self.first.0..=self.last.0).map(NodeId)
     }
 }
 
-/// How the clients of one listener reach each broker: one host, one port for each node id.
+/// As the configuration writes it: `0-99`, or `7`.
+impl fmt::Display for NodeRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last { self.first.fmt(f) } else { write!(f, "{}-{}", self.first, self.last) }
+    }
+}
+
+/// How the clients of one listener reach each broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Routes {
-    /// The host that clients are told.
-    pub host: Box<str>,
-    /// The bootstrap port that clients are told.
-    pub bootstrap: u16,
-    /// The declared ranges of node ids; they do not overlap.
-    pub ranges: Vec<PortRange>,
+pub enum Routes {
+    /// One host, and a port for each node.
+    Ports(Ports),
+    /// One port, and a server name for each node.
+    Names(Names),
 }
 
 impl Routes {
+    /// The name of the mode, as the configuration has it.
+    pub fn mode(&self) -> &'static str {
+        match self {
+            Self::Ports(_) => "port",
+            Self::Names(_) => "sni",
+        }
+    }
+
+    /// What clients are told to begin with: host and port.
+    pub fn bootstrap(&self) -> (&str, u16) {
+        match self {
+            Self::Ports(ports) => (&ports.host, ports.bootstrap),
+            Self::Names(names) => (&names.bootstrap, names.port),
+        }
+    }
+
     /// What clients are told of a node; `None` for a node outside every range, which is left out of
     /// what they are told.
-    pub fn advertised(&self, node: NodeId) -> Option<(&str, u16)> {
-        self.ranges.iter().find_map(|range| {
-            let port = range.advertise.checked_add(range.offset(node)?)?;
-            Some((&*self.host, port))
-        })
+    pub fn advertised(&self, node: NodeId) -> Option<(Cow<'_, str>, u16)> {
+        match self {
+            Self::Ports(ports) => Some((Cow::Borrowed(&*ports.host), ports.advertised(node)?)),
+            Self::Names(names) => Some((Cow::Owned(names.advertised(node)?), names.port)),
+        }
     }
 
-    /// The port that the gateway binds for a node.
+    /// What a server name asks for: in any case, with or without one dot at its end. `None` for a name
+    /// that is nobody's, and wherever ports tell the brokers apart.
+    pub fn door(&self, server_name: &str) -> Option<Door> {
+        match self {
+            Self::Ports(_) => None,
+            Self::Names(names) => names.door(server_name),
+        }
+    }
+
+    /// The declared runs of node ids with their ports; none wherever names tell the brokers apart.
+    pub fn port_ranges(&self) -> &[PortRange] {
+        match self {
+            Self::Ports(ports) => &ports.ranges,
+            Self::Names(_) => &[],
+        }
+    }
+
+    /// The declared runs of node ids; they do not overlap.
+    pub fn ranges(&self) -> impl Iterator<Item = NodeRange> + '_ {
+        let names = match self {
+            Self::Ports(_) => &[],
+            Self::Names(names) => names.nodes.as_slice(),
+        };
+        self.port_ranges().iter().map(PortRange::nodes).chain(names.iter().copied())
+    }
+
+    /// Every node of every range.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.ranges().flat_map(NodeRange::nodes)
+    }
+
+    /// Every node that has a port of its own, with the port that the gateway binds for it. Wherever names
+    /// tell the brokers apart there is none: the bootstrap port serves them all.
+    pub fn bindings(&self) -> impl Iterator<Item = (NodeId, u16)> + '_ {
+        self.port_ranges().iter().flat_map(PortRange::bindings)
+    }
+
+    /// The port that the gateway binds for a node alone.
     pub fn bound(&self, node: NodeId) -> Option<u16> {
-        self.ranges.iter().find_map(|range| range.bind.checked_add(range.offset(node)?))
+        self.port_ranges().iter().find_map(|range| range.bound(node))
     }
 
-    /// The range to add for a node that has none, as a line of the configuration. Where the ports that
-    /// clients are told differ from those that are bound, the line has both.
+    /// What to add for a node that no range holds, as a line of the configuration.
     pub fn range_to_add(&self, node: NodeId) -> String {
-        let behind = |first: fn(&PortRange) -> u16| {
-            let last = |range: &PortRange| Some(first(range).checked_add(range.offset(range.last)?)?.into());
-            let last: u32 = self.ranges.iter().filter_map(last).max().unwrap_or(self.bootstrap.into());
-            u16::try_from(last + 1).map_or_else(|_| "PORT".to_owned(), |port| port.to_string())
-        };
-        let bind = behind(|range| range.bind);
-        if self.ranges.iter().all(|range| range.bind == range.advertise) {
-            return format!("- {{ nodes: {node}, bind: {bind} }}");
-        }
-        format!("- {{ nodes: {node}, bind: {bind}, advertise: {} }}", behind(|range| range.advertise))
-    }
-
-    /// Every node of every range with the port that is bound for it.
-    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, u16)> + '_ {
-        self.ranges.iter().flat_map(|range| {
-            (range.first.0..=range.last.0)
-                .filter_map(|id| Some((NodeId(id), range.bind.checked_add(range.offset(NodeId(id))?)?)))
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn routes() -> Routes {
-        let range = |first, last, bind, advertise| PortRange {
-            first: NodeId(first),
-            last: NodeId(last),
-            bind,
-            advertise,
-        };
-        Routes {
-            host: "kafka.example.com".into(),
-            bootstrap: 9092,
-            ranges: vec![range(0, 9, 9093, 31090), range(1000, 1001, 9200, 9200)],
+        match self {
+            Self::Ports(ports) => ports.range_to_add(node),
+            Self::Names(names) => names.range_to_add(node),
         }
     }
 
-    #[test]
-    fn the_port_of_a_node_is_arithmetic_on_its_id() {
-        let routes = routes();
-        assert_eq!(routes.advertised(NodeId(0)), Some(("kafka.example.com", 31090)));
-        assert_eq!(routes.advertised(NodeId(9)), Some(("kafka.example.com", 31099)));
-        assert_eq!(routes.bound(NodeId(9)), Some(9102));
-        assert_eq!(routes.advertised(NodeId(1001)), Some(("kafka.example.com", 9201)));
-    }
-
-    #[test]
-    fn a_node_outside_every_range_has_no_address() {
-        let routes = routes();
-        for id in [-1, 10, 999, 1002, i32::MAX, i32::MIN] {
-            assert_eq!(routes.advertised(NodeId(id)), None, "{id}");
-            assert_eq!(routes.bound(NodeId(id)), None, "{id}");
+    /// Where in a listener that line belongs.
+    pub fn range_setting(&self) -> &'static str {
+        match self {
+            Self::Ports(_) => "routing.port.ranges",
+            Self::Names(_) => "routing.sni",
         }
-    }
-
-    #[test]
-    fn the_range_to_add_starts_behind_the_last_port() {
-        let mut routes = routes();
-        let told = "- { nodes: 120, bind: 9202, advertise: 31100 }";
-        assert_eq!(routes.range_to_add(NodeId(120)), told);
-        routes.ranges.remove(0);
-        assert_eq!(routes.range_to_add(NodeId(120)), "- { nodes: 120, bind: 9202 }");
-    }
-
-    #[test]
-    fn every_node_is_listed_once_with_its_port() {
-        let routes = routes();
-        let nodes: Vec<_> = routes.nodes().collect();
-        assert_eq!(nodes.len(), 12);
-        assert!(nodes.iter().all(|(node, port)| routes.bound(*node) == Some(*port)));
-    }
-
-    #[test]
-    fn a_range_past_the_last_port_is_seen() {
-        let range = PortRange { first: NodeId(0), last: NodeId(99), bind: 65500, advertise: 9093 };
-        assert_eq!(range.ports(), None);
-        assert_eq!(PortRange { bind: 9093, ..range }.ports(), Some(100));
     }
 }

@@ -178,7 +178,7 @@ listeners:
         assert!(matches!(cluster.topology.discovery, Discovery::Own(None)));
         let listener = &config.listeners[0];
         assert_eq!((listener.cluster, listener.listen.port), (0, 9092));
-        assert_eq!(listener.listen.routes.advertised(NodeId(99)), Some(("kafka.example.com", 9192)));
+        assert_eq!(listener.listen.routes.advertised(NodeId(99)), Some(("kafka.example.com".into(), 9192)));
         assert_eq!(listener.listen.routes.advertised(NodeId(100)), None);
         assert_eq!(config.admin.bind, Some(([127, 0, 0, 1], 9910).into()));
         assert_eq!(config.limits.max_connections, 10_000);
@@ -199,7 +199,7 @@ listeners:
         password: ${PASSWORD}",
         );
         let (config, _) = load("a.yaml", &text, &surroundings()).unwrap();
-        assert_eq!(&*config.listeners[0].listen.routes.host, "kafka.example.com");
+        assert_eq!(config.listeners[0].listen.routes.bootstrap().0, "kafka.example.com");
         let Discovery::Own(Some(credential)) = &config.clusters[0].topology.discovery else {
             panic!("no credential")
         };

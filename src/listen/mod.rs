@@ -10,11 +10,11 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use crate::cluster::Routes;
+use crate::cluster::{Door, Routes};
 use crate::drain::Signal;
 use crate::limits::{ListenerLimits, Permit, Refused};
 use crate::metrics::listener::Rejected;
-use crate::session::{self, Door, Gate};
+use crate::session::{self, Gate};
 
 /// Connections that may wait to be accepted, on each port.
 const BACKLOG: i32 = 4096;
@@ -60,7 +60,7 @@ pub struct Options {
     pub binds: Vec<Bind>,
     /// The bootstrap port.
     pub port: u16,
-    /// The ports of the brokers, and what clients are told of them.
+    /// The ports or names of the brokers, and what clients are told of them.
     pub routes: Arc<Routes>,
     /// The client networks.
     pub networks: Networks,
@@ -86,7 +86,7 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Binds every port of every range, on every address.
+    /// Binds the bootstrap port and the port of every node that has one, on every address.
     ///
     /// # Errors
     /// [`Error`] for the first port that is not to be had; no port stays bound then.
@@ -94,7 +94,7 @@ impl Bound {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(options: Options) -> Result<Self, Error> {
-        let nodes = options.routes.nodes().map(|(node, port)| (Door::Node(node), port));
+        let nodes = options.routes.bindings().map(|(node, port)| (Door::Node(node), port));
         let ports: Vec<_> = std::iter::once((Door::Bootstrap, options.port)).chain(nodes).collect();
         let mut doors = Vec::with_capacity(ports.len() * options.binds.len());
         for bind in &options.binds {

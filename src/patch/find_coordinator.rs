@@ -70,6 +70,7 @@ fn node(body: &mut Body<'_>, context: &mut Context<'_>) -> Result<bool, Error> {
     }
     nodes::learn(node, host, port, context);
     let route = context.routes.advertised(node);
+    let has_route = route.is_some();
     match route {
         Some((name, advertised)) if host == name.as_bytes() && port == i32::from(advertised) => {
             body.copy_since(start);
@@ -88,5 +89,5 @@ fn node(body: &mut Body<'_>, context: &mut Context<'_>) -> Result<bool, Error> {
             context.changed = true;
         }
     }
-    Ok(route.is_some())
+    Ok(has_route)
 }

@@ -5,7 +5,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{advance, sleep};
 
 use super::*;
-use crate::cluster::{PortRange, Routes};
+use crate::cluster::{PortRange, Ports, Routes};
 use crate::kafka::{NodeId, api};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -42,7 +42,7 @@ impl Bench {
         let names: Vec<_> = api::APIS.iter().map(|api| api.name).collect();
         let metrics = Metrics::new(&names);
         let range = PortRange { first: NodeId(0), last: NodeId(999), bind: 9093, advertise: 9093 };
-        let routes = Routes { host: "door".into(), bootstrap: 9092, ranges: vec![range] };
+        let routes = Routes::Ports(Ports { host: "door".into(), bootstrap: 9092, ranges: vec![range] });
         let mut core = Core::new(Arc::new(core::Options {
             routes: Arc::new(routes),
             pass_unknown_apis: false,

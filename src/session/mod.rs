@@ -11,8 +11,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use self::ended::{Ended, Side, Stage, Weight};
+use crate::cluster::Door;
 use crate::drain::Signal;
-use crate::kafka::{LENGTH_BYTES, NodeId, header};
+use crate::kafka::{LENGTH_BYTES, header};
 use crate::limits::held::HeldBytes;
 use crate::logging::fold::Fold;
 use crate::metrics;
@@ -40,15 +41,6 @@ const DIAL_FAILED_MS: std::ops::Range<u64> = 100..500;
 
 /// How long an orderly close waits for the client to close too.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// Which port the client came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// The bootstrap port: any broker will do.
-    Bootstrap,
-    /// The port of one broker.
-    Node(NodeId),
-}
 
 /// What the connections of one listener share.
 #[derive(Debug)]
@@ -103,7 +95,7 @@ fn learn(gate: &Gate, found: &Found) {
                 cluster = %gate.cluster,
                 node = node.0,
                 add = %gate.core.routes.range_to_add(*node),
-                to = %format_args!("listeners.{}.routing.port.ranges", gate.listener),
+                to = %format_args!("listeners.{}.{}", gate.listener, gate.core.routes.range_setting()),
                 repeated,
                 "a broker is outside every range, so clients are not told of it",
             );

@@ -10,7 +10,7 @@ use crate::message::{Message, text};
 
 /// Host and port that clients are told.
 fn address(routes: &Routes, id: BrokerId) -> Option<(StrBytes, i32)> {
-    routes.advertised(NodeId(id.0)).map(|(host, port)| (text(host), i32::from(port)))
+    routes.advertised(NodeId(id.0)).map(|(host, port)| (text(&host), i32::from(port)))
 }
 
 macro_rules! route_nodes {

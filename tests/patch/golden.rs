@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gatehouse::cluster::{PortRange, Routes};
+use gatehouse::cluster::{PortRange, Ports, Routes};
 use gatehouse::kafka::NodeId;
 use gatehouse::kafka::api::{self, Api, Patch};
 use gatehouse::patch::{self, Context};
@@ -56,7 +56,7 @@ fn parse(path: &Path) -> Golden {
         broker: field("broker"),
         api: api::APIS.iter().find(|api| api.name == field("api")).unwrap(),
         version: field("version").parse().unwrap(),
-        routes: Routes { host, bootstrap: port - 1, ranges: vec![nodes] },
+        routes: Routes::Ports(Ports { host, bootstrap: port - 1, ranges: vec![nodes] }),
         frame: bytes(&field("in")),
         out: bytes(&field("out")),
     }
@@ -82,7 +82,7 @@ fn what_became_of_a_captured_response_names_the_gateway_alone_and_stays() {
         let (again, context) = golden.patched(&golden.out);
         assert_eq!(again, None, "{}", golden.name);
         for broker in &context.learned {
-            let address = (broker.address.host.as_str(), broker.address.port);
+            let address = (broker.address.host.as_str().into(), broker.address.port);
             assert_eq!(golden.routes.advertised(broker.node), Some(address), "{}", golden.name);
         }
     }

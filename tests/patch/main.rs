@@ -13,7 +13,7 @@ mod random;
 mod streamed;
 mod traps;
 
-use gatehouse::cluster::{PortRange, Routes};
+use gatehouse::cluster::{PortRange, Ports, Routes};
 use gatehouse::kafka::NodeId;
 use gatehouse::kafka::api::Patch;
 use gatehouse::patch::{self, Context};
@@ -26,11 +26,11 @@ fn routes() -> Routes {
         bind,
         advertise,
     };
-    Routes {
+    Routes::Ports(Ports {
         host: random::HOST.into(),
         bootstrap: 9092,
         ranges: vec![range(0, 9, 9093, 31_090), range(1_000, 1_001, 9_200, 9_200)],
-    }
+    })
 }
 
 /// The frame that goes out, and whether anything was changed. A version that the table does not patch passes.

@@ -8,7 +8,7 @@ mod traps;
 
 use std::sync::Arc;
 
-use gatehouse::cluster::{PortRange, Routes};
+use gatehouse::cluster::{PortRange, Ports, Routes};
 use gatehouse::kafka::NodeId;
 use gatehouse::relay::core::{Core, Options};
 
@@ -17,7 +17,8 @@ use shell::Shell;
 /// A connection whose clients know nodes 0 to 9 as `kafka.example.com`, ports from 31090.
 fn connection() -> Shell {
     let nodes = PortRange { first: NodeId(0), last: NodeId(9), bind: 9093, advertise: 31_090 };
-    let routes = Routes { host: "kafka.example.com".into(), bootstrap: 9092, ranges: vec![nodes] };
+    let routes =
+        Routes::Ports(Ports { host: "kafka.example.com".into(), bootstrap: 9092, ranges: vec![nodes] });
     Shell::new(Core::new(Arc::new(Options {
         routes: Arc::new(routes),
         pass_unknown_apis: false,

@@ -7,7 +7,7 @@ use super::listener::Bind;
 use super::section::Section;
 use super::value::all;
 use super::{Check, Checked, Reported};
-use crate::cluster::{PortRange, Routes};
+use crate::cluster::{PortRange, Ports, Routes};
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::yaml::{Name, Node};
@@ -51,11 +51,11 @@ impl Check<'_> {
             let kind = Kind::Nodes(listener, range.first.0, range.last.0);
             claims.tell(&host, range.advertise..=range.advertise + (ports - 1), place, kind);
         }
-        Ok(Routes {
+        Ok(Routes::Ports(Ports {
             host: host.as_str().into(),
             bootstrap: told,
             ranges: ranges.into_iter().map(|(range, _)| range).collect(),
-        })
+        }))
     }
 
     /// `host`, or `host:port` where clients see another port than the one that is bound.
