@@ -237,7 +237,10 @@ fn copy_directory(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
 const LISTENERS: &str =
     "INTERNAL://10.77.0.NODE:9091,PLAINTEXT://10.77.0.NODE:9092,SASL_PLAINTEXT://10.77.0.NODE:9094";
 
-const COMMON: &str = "listener.security.protocol.map=INTERNAL:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+// The harness's records carry a fixed time of long ago: retention, which looks for the first time 30 s after the
+// start of a broker, would delete them under a test that reads them.
+const COMMON: &str = "log.retention.ms=-1
+listener.security.protocol.map=INTERNAL:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=INTERNAL
 offsets.topic.replication.factor=3
 offsets.topic.num.partitions=4

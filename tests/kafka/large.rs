@@ -3,10 +3,13 @@
 use std::{io::Read as _, time::Duration};
 
 use bytes::Bytes;
-use kafka_protocol::messages::{FetchRequest, ProduceRequest};
+use kafka_protocol::{
+    messages::{FetchRequest, FetchResponse, ProduceRequest, ResponseHeader},
+    protocol::{Decodable as _, HeaderVersion as _},
+};
 
 use crate::{
-    Result,
+    Fault, Result,
     cluster::{Cluster, bootstrap},
     gateway::{Gateway, PORT},
     lab::{DOOR, Lab, Side},
@@ -83,7 +86,8 @@ fn fetch_slowly(broker: &mut Connection, shape: &Shape) -> Result<()> {
     let mut send = |broker: &mut Connection| match offsets.next() {
         Some(offset) => {
             let max_bytes = i32::try_from(shape.fetch_bytes)?;
-            broker.send::<FetchRequest>(11, &records::fetch_request(shape.topic, &[(0, offset)], max_bytes))
+            broker
+                .send::<FetchRequest>(FETCH, &records::fetch_request(shape.topic, &[(0, offset)], max_bytes))
         }
         None => Ok(()),
     };
@@ -93,7 +97,7 @@ fn fetch_slowly(broker: &mut Connection, shape: &Shape) -> Result<()> {
     for _ in 0..shape.fetches {
         let length = broker.receive_length()?;
         if length < shape.fetch_bytes {
-            return Err(format!("a response of {length} bytes instead of {}", shape.fetch_bytes).into());
+            return Err(short(broker, length)?);
         }
         let mut rest = length;
         while rest > 0 {
@@ -111,8 +115,25 @@ fn fetch_slowly(broker: &mut Connection, shape: &Shape) -> Result<()> {
     Ok(())
 }
 
+/// What a response says that is shorter than the records asked for.
+fn short(broker: &mut Connection, length: usize) -> Result<Fault> {
+    let mut frame = vec![0; length];
+    broker.stream().read_exact(&mut frame)?;
+    let mut frame = Bytes::from(frame);
+    let id = ResponseHeader::decode(&mut frame, FetchResponse::header_version(FETCH))?.correlation_id;
+    let response = FetchResponse::decode(&mut frame, FETCH)?;
+    let partition = response.responses.first().and_then(|topic| topic.partitions.first());
+    let partition = partition.ok_or("no partition in the answer")?;
+    Ok(format!(
+        "fetch {id}: {length} bytes, error {}, high watermark {}, log start {}",
+        partition.error_code, partition.high_watermark, partition.log_start_offset
+    )
+    .into())
+}
+
 /// Fetch requests sent before the first response is read.
 const AHEAD: usize = 16;
+const FETCH: i16 = 11;
 const MIB: usize = 1 << 20;
 const STEP: usize = 4 * MIB;
 const PAUSE: Duration = Duration::from_millis(100);
