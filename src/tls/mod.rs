@@ -1,5 +1,15 @@
 //! TLS on both sides of the gateway: what it presents, whom it trusts, and the encrypted streams.
 
+pub mod client;
+pub mod dev;
+pub mod identity;
+pub mod material;
+pub mod principal;
+pub mod rules;
+pub mod server;
+pub mod status;
+pub mod trust;
+
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
