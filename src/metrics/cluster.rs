@@ -18,12 +18,14 @@ pub enum Dial {
     Timeout,
     /// No resolved address may be dialled.
     Forbidden,
-    /// Refused, unreachable, not resolved, or the login failed.
+    /// Refused, unreachable, or not resolved.
     Failed,
+    /// Connected, but the TLS handshake failed.
+    Tls,
 }
 
 impl Dial {
-    pub(super) const ALL: [Self; 4] = [Self::Ok, Self::Timeout, Self::Forbidden, Self::Failed];
+    pub(super) const ALL: [Self; 5] = [Self::Ok, Self::Timeout, Self::Forbidden, Self::Failed, Self::Tls];
 
     /// The value of the label `result`.
     pub const fn as_str(self) -> &'static str {
@@ -32,6 +34,7 @@ impl Dial {
             Self::Timeout => "timeout",
             Self::Forbidden => "forbidden",
             Self::Failed => "failed",
+            Self::Tls => "tls",
         }
     }
 }

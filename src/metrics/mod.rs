@@ -16,6 +16,7 @@ pub mod listener;
 mod names;
 mod process;
 mod register;
+pub mod tls;
 
 use cluster::Cluster;
 use families::Families;
@@ -58,6 +59,11 @@ impl Metrics {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Listener::new(name, &self.families));
         Arc::clone(listeners.entry(name.into()).or_insert_with(new))
+    }
+
+    /// The handles of the handshakes of a listener that ends TLS.
+    pub fn handshakes(&self, listener: &str) -> tls::Handshakes {
+        tls::Handshakes::new(listener, &self.families)
     }
 
     /// The handles of a cluster of the configuration; its series start at 0 with the first call.

@@ -83,6 +83,42 @@ pub(super) const PROTOCOL_ERRORS: Definition = counter(
     "Bytes that were not the Kafka protocol as the gateway knows it, by the side that sent them.",
 );
 
+pub(super) const HANDSHAKE_DURATION: Definition = histogram(
+    "gatehouse_tls_handshake_duration_seconds",
+    &["listener"],
+    "Completed TLS handshakes of clients, from the first byte to the last; waiting for a turn included.",
+);
+pub(super) const HANDSHAKES: Definition = counter(
+    "gatehouse_tls_handshakes_total",
+    &["listener", "version", "resumed"],
+    "Completed TLS handshakes of clients.",
+);
+pub(super) const HANDSHAKE_FAILURES: Definition = counter(
+    "gatehouse_tls_handshake_failures_total",
+    &["listener", "reason"],
+    "TLS handshakes of clients that failed.",
+);
+pub(super) const EXPIRIES: Definition = gauge(
+    "gatehouse_tls_not_after_timestamp_seconds",
+    &["listener", "cluster", "kind", "file"],
+    "Until when a file in use lasts, in seconds since 1970; kind is `certificate`, `ca` or `crl`. A side of the gateway is a listener, a cluster, or both: what the listener's clients show the brokers.",
+);
+pub(super) const TLS_RELOADS: Definition = counter(
+    "gatehouse_tls_reloads_total",
+    &["listener", "cluster", "result"],
+    "Looks at the files of a side that found something new: `changed`, it is in use; `failed`, it was refused.",
+);
+pub(super) const TLS_REFUSED: Definition = gauge(
+    "gatehouse_tls_files_refused",
+    &["listener", "cluster"],
+    "1 while the files of a side hold something that is refused, so that what they held before is in use.",
+);
+pub(super) const UNVERIFIED: Definition = gauge(
+    "gatehouse_upstream_tls_unverified",
+    &["cluster"],
+    "1 where `verify: insecure-none` takes whoever answers for a broker.",
+);
+
 pub(super) const REQUESTS: Definition = counter(
     "gatehouse_requests_total",
     &["cluster", "api"],
@@ -175,6 +211,13 @@ pub(super) const ALL: &[Definition] = &[
     ADDED_LATENCY,
     BACKPRESSURE,
     PROTOCOL_ERRORS,
+    HANDSHAKE_DURATION,
+    HANDSHAKES,
+    HANDSHAKE_FAILURES,
+    EXPIRIES,
+    TLS_RELOADS,
+    TLS_REFUSED,
+    UNVERIFIED,
     REQUESTS,
     REQUEST_DURATION,
     LONG_POLL_DURATION,

@@ -1,10 +1,11 @@
 //! The scrape as a whole: its form, its bounds, and the page that lists it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::cluster::{Dial, Endpoints, NODES_MAX};
 use super::listener::{Rejected, Side};
+use super::tls::{Expiry, Kind, Reload};
 use super::{Metrics, names};
 
 const APIS: [&str; 3] = ["Produce", "Fetch", "Metadata"];
@@ -34,7 +35,20 @@ fn used() -> Metrics {
     cluster.node(Some(1)).dialled(Dial::Ok);
     cluster.node(Some(2)).dialled(Dial::Timeout);
     cluster.connect_duration.observe(Duration::from_millis(2));
+    let handshakes = metrics.handshakes("office");
+    handshakes.expect_failures(&["revoked"]);
+    handshakes.done(true, false, Duration::from_millis(1));
+    metrics.set_expiries(&[expiry("/tls/tls.crt", 7)]);
+    metrics.expect_reloads(OFFICE);
+    metrics.set_unverified("payments", true);
     metrics
+}
+
+const OFFICE: super::tls::Side<'_> = super::tls::Side { listener: "office", cluster: "" };
+
+fn expiry(file: &str, seconds: u64) -> Expiry<'_> {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    Expiry { side: OFFICE, kind: Kind::Certificate, file, at }
 }
 
 fn series(text: &str) -> BTreeSet<&str> {
@@ -46,6 +60,28 @@ fn series(text: &str) -> BTreeSet<&str> {
 
 fn value(text: &str, series: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[test]
+fn tls_tells_what_happened_and_how_long_files_last() {
+    let metrics = used();
+    metrics.handshakes("office").failed("revoked");
+    metrics.reloaded(OFFICE, Reload::Failed);
+    metrics.set_expiries(&[expiry("/tls/new.crt", 9), expiry("/tls/new.crt", 8)]);
+    let text = metrics.render();
+    let of = |series: &str| value(&text, series);
+    let new = r#"gatehouse_tls_not_after_timestamp_seconds{cluster="",file="/tls/new.crt",kind="certificate",listener="office"}"#;
+    assert_eq!(of(new), Some(8.0), "the one that ends first");
+    assert!(!text.contains("/tls/tls.crt"), "a file that is used no more");
+    let handshakes = r#"gatehouse_tls_handshakes_total{listener="office",resumed="false",version="1.3"}"#;
+    assert_eq!(of(handshakes), Some(1.0));
+    assert_eq!(
+        of(r#"gatehouse_tls_handshake_failures_total{listener="office",reason="revoked"}"#),
+        Some(1.0)
+    );
+    assert_eq!(of(r#"gatehouse_tls_files_refused{cluster="",listener="office"}"#), Some(1.0));
+    metrics.reloaded(OFFICE, Reload::Changed);
+    assert!(metrics.render().contains(r#"gatehouse_tls_files_refused{cluster="",listener="office"} 0"#));
 }
 
 #[test]
@@ -131,6 +167,9 @@ fn input_without_bound_makes_no_series() {
     assert_eq!([failed("unlisted"), failed("bootstrap"), failed("1")], [Some(9997.0), Some(0.0), Some(1.0)]);
 }
 
+/// Connections, whether it is up, and dials by their results.
+const SERIES_OF_A_NODE: usize = 2 + Dial::ALL.len();
+
 #[test]
 fn series_of_nodes_come_and_go_with_the_table() {
     let metrics = used();
@@ -139,10 +178,10 @@ fn series_of_nodes_come_and_go_with_the_table() {
     cluster.set_nodes(0..100_000);
     let most = metrics.render();
     assert_eq!(value(&most, "gatehouse_brokers{cluster=\"payments\"}"), Some(NODES_MAX as f64));
-    assert_eq!(series(&most).len(), before + (NODES_MAX - 3) * 6);
+    assert_eq!(series(&most).len(), before + (NODES_MAX - 3) * SERIES_OF_A_NODE);
     cluster.set_nodes([2]);
     let text = metrics.render();
-    assert_eq!(series(&text).len(), before - 2 * 6);
+    assert_eq!(series(&text).len(), before - 2 * SERIES_OF_A_NODE);
     let still = "gatehouse_upstream_connects_total{cluster=\"payments\",node=\"2\",result=\"timeout\"}";
     assert_eq!(value(&text, still), Some(1.0), "a node that stays keeps its counts");
 }
