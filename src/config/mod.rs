@@ -8,7 +8,7 @@ pub mod yaml;
 use std::time::Duration;
 
 use crate::limits::machine::Machine;
-use crate::{admin, connect, limits, listen, logging, relay, topology};
+use crate::{admin, connect, limits, listen, logging, relay, tls, topology};
 use check::Check;
 use diagnostic::Diagnostics;
 use yaml::Environment;
@@ -47,6 +47,8 @@ pub struct Config {
     pub log: Log,
     /// The steps of a stop.
     pub shutdown: Shutdown,
+    /// How often the files of certificates, authorities and revocation lists are looked at.
+    pub tls_reload_interval: Duration,
 }
 
 /// A cluster and how to reach it.
@@ -58,6 +60,8 @@ pub struct Cluster {
     pub topology: topology::Options,
     /// How they are dialed.
     pub connect: connect::Options,
+    /// TLS to the brokers, with the gateway's own certificate for its own requests; `None` is plaintext.
+    pub tls: Option<tls::client::Options>,
 }
 
 /// A listener: where clients come in, and where it leads.
@@ -75,6 +79,13 @@ pub struct Listener {
     pub relay: relay::Options,
     /// How long a client may take for its first request header.
     pub first_request_timeout: Duration,
+    /// TLS towards the clients; `None` is plaintext.
+    pub tls: Option<tls::server::Options>,
+    /// How long a TLS handshake may take, waiting for its turn included.
+    pub handshake_timeout: Duration,
+    /// TLS to the brokers for connections of these clients, with what the clients are towards them. It is
+    /// there exactly where the cluster's is.
+    pub upstream: Option<tls::client::Options>,
 }
 
 /// What is logged.

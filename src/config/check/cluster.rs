@@ -82,6 +82,7 @@ impl Check<'_> {
                 source_address: source_address?,
                 allow: allow?,
             },
+            tls: None,
         })
     }
 

@@ -113,6 +113,9 @@ impl Check<'_> {
                 max_age: None,
             },
             first_request_timeout: times.first_request,
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
+            upstream: None,
             listen: listen::Options {
                 name: name.text.clone(),
                 binds: bind.addresses,

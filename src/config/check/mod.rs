@@ -75,6 +75,7 @@ impl Check<'_> {
             admin: admin?,
             log: log?,
             shutdown: shutdown?,
+            tls_reload_interval: std::time::Duration::from_secs(10),
         })
     }
 }
