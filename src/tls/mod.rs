@@ -2,12 +2,15 @@
 
 pub mod client;
 pub mod dev;
+pub mod hello;
 pub mod identity;
 pub mod material;
 pub mod principal;
+pub mod reason;
 pub mod rules;
 pub mod server;
 pub mod status;
+pub mod stream;
 pub mod trust;
 
 use std::sync::Arc;
