@@ -25,6 +25,8 @@ pub(super) enum Denied {
     UnknownHost,
     /// A token is needed and none is configured.
     NoToken,
+    /// Something is to be changed, which needs a token wherever it comes from, and none is configured.
+    NoTokenToChange,
     /// A token is needed and this is not it.
     WrongToken,
 }
@@ -75,13 +77,23 @@ impl Guard {
         if self.loopback {
             return Ok(());
         }
-        let token = self.token.as_ref().ok_or(Denied::NoToken)?.expose_secret();
-        let given = request.headers().get(AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
-        let (scheme, given) = given.split_at_checked(b"Bearer ".len()).ok_or(Denied::WrongToken)?;
-        let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer ");
-        let is_equal = verify_slices_are_equal(given, token.as_bytes()).is_ok();
-        if is_bearer && is_equal { Ok(()) } else { Err(Denied::WrongToken) }
+        is_bearer(request, self.token.as_ref().ok_or(Denied::NoToken)?)
     }
+
+    /// Whatever changes something needs the token, on loopback too: other users of the machine, and pages in
+    /// their browsers, reach it there.
+    pub(super) fn check_change<B>(&self, request: &Request<B>) -> Result<(), Denied> {
+        is_bearer(request, self.token.as_ref().ok_or(Denied::NoTokenToChange)?)
+    }
+}
+
+/// Whether the request brings the token.
+fn is_bearer<B>(request: &Request<B>, token: &SecretString) -> Result<(), Denied> {
+    let given = request.headers().get(AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
+    let (scheme, given) = given.split_at_checked(b"Bearer ".len()).ok_or(Denied::WrongToken)?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"Bearer ");
+    let is_equal = verify_slices_are_equal(given, token.expose_secret().as_bytes()).is_ok();
+    if is_bearer && is_equal { Ok(()) } else { Err(Denied::WrongToken) }
 }
 
 fn is_loopback(address: IpAddr) -> bool {
@@ -143,7 +155,11 @@ mod tests {
         for wrong in ["Bearer s3cre", "Bearer s3cretx", "Bearer ", "Bearer", "s3cret", "Basic s3cret", ""] {
             assert_eq!(guard.check_token(&with(wrong)), Err(Denied::WrongToken), "{wrong}");
         }
+        assert_eq!(guard.check_change(&with("Bearer s3cret")), Ok(()));
+        let loopback = Guard::new("::ffff:127.0.0.1".parse().unwrap(), &[], Some("s3cret".into()));
+        assert_eq!(loopback.check_change(&with("")), Err(Denied::WrongToken), "but not change anything");
         let loopback = Guard::new("::ffff:127.0.0.1".parse().unwrap(), &[], None);
+        assert_eq!(loopback.check_change(&with("Bearer ")), Err(Denied::NoTokenToChange));
         assert_eq!(loopback.check_token(&with("")), Ok(()), "whoever reaches loopback may read");
     }
 }

@@ -1,4 +1,4 @@
-//! The admin address: probes, metrics, and what the gateway does, to read. It changes nothing.
+//! The admin address: probes, metrics, and what the gateway does; what changes something needs a token.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

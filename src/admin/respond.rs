@@ -10,10 +10,11 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::guard::{Denied, Guard};
 use super::page;
-use super::state::{Readiness, State, Verdict};
+use super::state::{Command, Outcome, Readiness, State, Verdict};
 use crate::logging::printable::Printable;
 use crate::metrics;
 use crate::registry::Filter;
@@ -47,6 +48,8 @@ enum Path {
     Clusters,
     Routes,
     Connections,
+    Certificates,
+    Reload,
 }
 
 impl Path {
@@ -61,6 +64,8 @@ impl Path {
             "/api/v1/clusters" => Self::Clusters,
             "/api/v1/routes" => Self::Routes,
             "/api/v1/connections" => Self::Connections,
+            "/api/v1/certificates" => Self::Certificates,
+            "/api/v1/reload" => Self::Reload,
             _ => return None,
         })
     }
@@ -68,6 +73,20 @@ impl Path {
     /// Whether it shows nothing but whether, and how well, the process runs.
     fn is_open(self) -> bool {
         matches!(self, Self::Live | Self::Ready | Self::Metrics)
+    }
+
+    /// Whether it does something instead of showing something.
+    fn changes(self) -> bool {
+        self == Self::Reload
+    }
+
+    /// The methods that it takes.
+    fn methods(self) -> &'static str {
+        if self.changes() { "POST" } else { "GET, HEAD" }
+    }
+
+    fn takes(self, method: &Method) -> bool {
+        if self.changes() { method == Method::POST } else { matches!(*method, Method::GET | Method::HEAD) }
     }
 }
 
@@ -113,6 +132,10 @@ impl From<Denied> for Problem {
                 StatusCode::FORBIDDEN,
                 "off loopback only /livez, /readyz and /metrics are open; set admin.token for the rest",
             ),
+            Denied::NoTokenToChange => Self::new(
+                StatusCode::FORBIDDEN,
+                "what changes something needs admin.token, which is not set; HUP to the process reloads too",
+            ),
             Denied::WrongToken => {
                 Self::new(StatusCode::UNAUTHORIZED, "this page needs `Authorization: Bearer` and admin.token")
                     .with(WWW_AUTHENTICATE, "Bearer")
@@ -123,31 +146,52 @@ impl From<Denied> for Problem {
 
 impl Pages {
     /// Answers a request. A body is never read.
-    pub(super) fn respond<B: Body>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        self.page(request).unwrap_or_else(Problem::response)
+    pub(super) async fn respond<B: Body>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let answer = match self.admit(request) {
+            Ok((path, query)) => self.open(path, &query).await,
+            Err(problem) => Err(problem),
+        };
+        answer.unwrap_or_else(Problem::response)
     }
 
-    fn page<B: Body>(&self, request: &Request<B>) -> Result<Response<Full<Bytes>>, Problem> {
+    /// The page that a request may have.
+    fn admit<B: Body>(&self, request: &Request<B>) -> Result<(Path, Query), Problem> {
         self.guard.check_host(request)?;
         let path = Path::find(request.uri().path()).ok_or_else(|| {
             let path = Printable::from(request.uri().path());
             Problem::new(StatusCode::NOT_FOUND, format!("there is no page {path}"))
         })?;
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address is read-only");
-            return Err(problem.with(ALLOW, "GET, HEAD"));
+        if !path.takes(request.method()) {
+            let detail = format!("this page takes {}", path.methods());
+            return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).with(ALLOW, path.methods()));
         }
         if !request.body().is_end_stream() {
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a request here has no body"));
         }
-        if !path.is_open() {
+        if path.changes() {
+            self.guard.check_change(request)?;
+        } else if !path.is_open() {
             self.guard.check_token(request)?;
         }
         let query = Query::parse(path, request.uri().query().unwrap_or_default())?;
-        self.open(path, &query)
+        Ok((path, query))
     }
 
-    fn open(&self, path: Path, query: &Query) -> Result<Response<Full<Bytes>>, Problem> {
+    /// Has the certificate files looked at, and tells what came of it: 422 where one was refused.
+    async fn reload(&self) -> Result<Response<Full<Bytes>>, Problem> {
+        let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the process is stopping");
+        let (answer, answered) = oneshot::channel();
+        self.state.commands.send(Command::Reload { answer }).await.map_err(|_| stopping())?;
+        let reports = answered.await.map_err(|_| stopping())?;
+        let refused = reports.iter().any(|report| report.outcome == Outcome::Refused);
+        let mut response = document(&json!({ "certificates": reports }))?;
+        if refused {
+            *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+        }
+        Ok(response)
+    }
+
+    async fn open(&self, path: Path, query: &Query) -> Result<Response<Full<Bytes>>, Problem> {
         let state = &self.state;
         match path {
             Path::Home => Ok(response(StatusCode::OK, HTML, page::render(state))),
@@ -166,6 +210,8 @@ impl Pages {
             Path::Clusters => document(&json!({ "clusters": (state.clusters)() })),
             Path::Routes => document(&json!({ "routes": (state.routes)() })),
             Path::Connections => document(&state.connections.list(&query.filter, query.limit)),
+            Path::Certificates => document(&json!({ "certificates": (state.certificates)() })),
+            Path::Reload => self.reload().await,
         }
     }
 }

@@ -66,7 +66,7 @@ pub(super) async fn run(listener: TcpListener, pages: Pages, stop: impl Future<O
 async fn serve(stream: TcpStream, pages: Arc<Pages>) {
     let service = service_fn(move |request| {
         let pages = Arc::clone(&pages);
-        async move { Ok::<_, Infallible>(pages.respond(&request)) }
+        async move { Ok::<_, Infallible>(pages.respond(&request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

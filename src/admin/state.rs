@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::registry::Registry;
+use crate::tls::status::Status as TlsStatus;
 
 /// A question that is asked at each request. The answer must not block: it is given on the thread that
 /// also serves the probes.
@@ -24,8 +26,61 @@ pub struct State {
     pub clusters: Ask<Vec<Cluster>>,
     /// For each listener its bootstrap route, then its known brokers by node id.
     pub routes: Ask<Vec<Route>>,
+    /// What each side that speaks TLS has loaded.
+    pub certificates: Ask<Vec<Certificates>>,
     /// The open connections.
     pub connections: Arc<Registry>,
+    /// Where what changes something is done.
+    pub commands: mpsc::Sender<Command>,
+}
+
+/// What an admin asks to be done.
+#[derive(Debug)]
+pub enum Command {
+    /// Look at all certificate files now.
+    Reload {
+        /// Takes what came of it, a report for each side.
+        answer: oneshot::Sender<Vec<Reloaded>>,
+    },
+}
+
+/// What came of a look at the files of one side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reloaded {
+    /// The listener; null for what only a cluster has.
+    pub listener: Option<String>,
+    /// The cluster; null for what only a listener has.
+    pub cluster: Option<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why the files are refused.
+    pub error: Option<String>,
+    /// Open connections that leave in order because their certificates are trusted no more.
+    pub distrusted: usize,
+}
+
+/// How a look at files ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// They hold what is in use.
+    Unchanged,
+    /// They held something new, which is in use now.
+    Changed,
+    /// They hold something that is refused; what was before stays in use.
+    Refused,
+}
+
+/// What one side that speaks TLS has loaded.
+#[derive(Clone, Debug, Serialize)]
+pub struct Certificates {
+    /// The listener; null for what only a cluster has.
+    pub listener: Option<String>,
+    /// The cluster; null for what only a listener has. Both: what the listener's clients are to the brokers.
+    pub cluster: Option<String>,
+    /// Its files.
+    #[serde(flatten)]
+    pub status: TlsStatus,
 }
 
 /// What a check says.
@@ -71,6 +126,11 @@ impl Check {
     /// A check that leaves the process ready and asks for a look.
     pub fn warn(name: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { name: name.into(), verdict: Verdict::Warn, detail: detail.into() }
+    }
+
+    /// Whether a person should look.
+    pub fn is_warning(&self) -> bool {
+        self.verdict == Verdict::Warn
     }
 
     /// A check that makes the process unready.

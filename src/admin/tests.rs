@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::state::{Broker, Check, Cluster, Listener, Range, Readiness, Route, State, Status};
+use super::state::{
+    Broker, Check, Cluster, Command, Listener, Outcome, Range, Readiness, Reloaded, Route, State, Status,
+};
 use super::*;
 use crate::kafka::NodeId;
 use crate::registry::Registry;
@@ -94,8 +96,28 @@ fn state(ready: &Arc<AtomicBool>, connections: &Arc<Registry>) -> State {
         listeners: Box::new(|| vec![listener()]),
         clusters: Box::new(|| vec![cluster()]),
         routes: Box::new(routes),
+        certificates: Box::new(Vec::new),
         connections: Arc::clone(connections),
+        commands: commands(),
     }
+}
+
+/// Answers every command with one side whose files are refused.
+fn commands() -> mpsc::Sender<Command> {
+    let (commands, mut commanded) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while let Some(Command::Reload { answer }) = commanded.recv().await {
+            let refused = Reloaded {
+                listener: Some("office".into()),
+                cluster: None,
+                outcome: Outcome::Refused,
+                error: Some("/tls/tls.crt is empty".into()),
+                distrusted: 0,
+            };
+            answer.send(vec![refused]).unwrap();
+        }
+    });
+    commands
 }
 
 struct Served {
@@ -266,7 +288,7 @@ async fn the_page_needs_no_script_and_no_other_host() {
 }
 
 #[tokio::test]
-async fn nothing_but_reading_is_allowed() {
+async fn pages_are_read_and_nothing_else() {
     let served = served().await;
     for path in ["/", "/livez", "/readyz", "/metrics", "/api/v1/status", "/api/v1/connections"] {
         for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"] {
@@ -281,11 +303,31 @@ async fn nothing_but_reading_is_allowed() {
     {
         served.read(path).await.is_problem(404);
     }
-    for query in ["limit=0", "limit=1001", "limit=-1", "limit=x", "principal=x", "limit"] {
+    for query in ["limit=0", "limit=1001", "limit=-1", "limit=x", "user=x", "limit"] {
         served.read(&format!("/api/v1/connections?{query}")).await.is_problem(400);
     }
     served.ask("GET", "/livez", "Content-Length: 5\r\n").await.is_problem(413);
     served.ask("GET", "/livez", "Transfer-Encoding: chunked\r\n").await.is_problem(413);
+}
+
+#[tokio::test]
+async fn a_reload_takes_post_and_the_token_and_says_what_was_refused() {
+    const RELOAD: &str = "/api/v1/reload";
+    served().await.ask("POST", RELOAD, "Content-Length: 0\r\n").await.is_problem(403);
+    let served = served_with(on("127.0.0.1:0", Some("s3cret")), |_| {}).await;
+    served.ask("POST", RELOAD, "").await.is_problem(401);
+    let bearer = "Authorization: Bearer s3cret\r\n";
+    for method in ["GET", "HEAD", "PUT", "DELETE"] {
+        let answer = served.ask(method, RELOAD, bearer).await;
+        assert_eq!(answer.status, 405, "{method}");
+        assert!(answer.head.contains("\r\nallow: post"), "{answer:?}");
+    }
+    let answer = served.ask("POST", RELOAD, bearer).await;
+    let expected = serde_json::json!({ "certificates": [{
+        "listener": "office", "cluster": null, "outcome": "refused",
+        "error": "/tls/tls.crt is empty", "distrusted": 0,
+    }]});
+    assert_eq!((answer.status, answer.json()), (422, expected));
 }
 
 #[tokio::test]

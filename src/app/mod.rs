@@ -1,5 +1,6 @@
 //! Builds every part from the configuration, starts and stops them in order.
 
+mod certificates;
 mod pages;
 
 use std::net::SocketAddr;
@@ -8,8 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::admin::state::Command;
 use crate::config::{Config, Shutdown};
 use crate::connect::Dialer;
 use crate::drain::Signal;
@@ -20,7 +23,8 @@ use crate::metrics::Metrics;
 use crate::registry::Registry;
 use crate::session::{Gate, ended};
 use crate::topology::{Discovery, Topology};
-use crate::{admin, listen};
+use crate::{admin, listen, tls};
+use certificates::Sides;
 
 /// The two runtimes of the process. Load on the data plane must not silence the probes.
 #[derive(Clone, Debug)]
@@ -40,6 +44,14 @@ pub enum Error {
     /// The admin address is not to be had.
     #[error("the gateway cannot start")]
     Admin(#[source] admin::Error),
+    /// Certificates, authorities or revocation lists cannot be used.
+    #[error("the TLS files of {side} cannot be used")]
+    Tls {
+        /// Whose files.
+        side: String,
+        /// The file, the fault, and what to do.
+        source: tls::material::Error,
+    },
 }
 
 /// The addresses that are really bound.
@@ -71,6 +83,7 @@ pub(crate) struct State {
     limits: Arc<Limits>,
     registry: Arc<Registry>,
     topologies: Vec<Arc<Topology>>,
+    sides: Sides,
     listener_limits: Vec<crate::limits::ListenerLimits>,
 }
 
@@ -87,11 +100,13 @@ impl App {
     /// Binds every port, then follows the clusters and accepts.
     ///
     /// # Errors
-    /// [`Error`]: a port is not to be had. Nothing runs then.
+    /// [`Error`]: a port is not to be had, or the files of TLS cannot be used. Nothing runs then.
     pub async fn start(config: Config, runtimes: &Runtimes) -> Result<Self, Error> {
         let names: Vec<&'static str> = api::APIS.iter().map(|api| api.name).collect();
         let metrics = Metrics::new(&names);
         let (clients, control) = (Signal::new(), Signal::new());
+        let sides = Sides::load(&config)?;
+        sides.count(&config, &metrics);
         let listeners = {
             let _data = runtimes.data.enter();
             bind(&config)?
@@ -123,6 +138,7 @@ impl App {
             limits,
             registry: Arc::new(Registry::default()),
             topologies,
+            sides,
             listener_limits,
             config,
         });
@@ -130,8 +146,10 @@ impl App {
             let _data = runtimes.data.enter();
             accept(listeners, &state, &clients);
         }
+        let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
+        runtimes.control.spawn(attend(Arc::clone(&state), commanded, control.clone()));
         if let Some(admin) = admin {
-            let (pages, stop) = (pages::state(&state), control.clone());
+            let (pages, stop) = (pages::state(&state, commands), control.clone());
             runtimes.control.spawn(async move { admin.serve(pages, stop.stopped()).await });
         }
         for (name, addresses) in &bound.listeners {
@@ -168,6 +186,19 @@ impl App {
         pages::readiness(&self.state).is_ready()
     }
 
+    /// Has all certificate files looked at now, as the timer does; what came of it is in the log. Does not
+    /// wait for it. Must be called within the control runtime.
+    pub fn reload(&self) {
+        let state = Arc::clone(&self.state);
+        tokio::spawn(async move {
+            let reports = state.sides.look(&state.metrics, &state.registry).await;
+            if reports.iter().all(|report| report.outcome == admin::state::Outcome::Unchanged) {
+                let sides = reports.len();
+                tracing::info!(sides, "asked to reload: the certificate files hold what is in use");
+            }
+        });
+    }
+
     /// What `/metrics` says.
     pub fn metrics(&self) -> String {
         pages::metrics(&self.state)
@@ -196,6 +227,27 @@ impl App {
         self.control.stop();
         tracing::info!("stopped");
         stopped
+    }
+}
+
+/// Commands that wait; an admin who sends more waits to send.
+const COMMANDS_MAX: usize = 8;
+
+/// Follows the certificate files and does what admin asks, until the process stops.
+async fn attend(state: Arc<State>, mut commanded: mpsc::Receiver<Command>, stop: Signal) {
+    let follow = state.sides.follow(state.config.tls_reload_interval, &state.metrics, &state.registry);
+    let obey = async {
+        while let Some(Command::Reload { answer }) = commanded.recv().await {
+            let reports = state.sides.look(&state.metrics, &state.registry).await;
+            // Whoever asked may be gone.
+            let _ = answer.send(reports);
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = stop.stopped() => {}
+        () = follow => {}
+        () = obey => {}
     }
 }
 

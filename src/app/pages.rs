@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use super::State;
-use crate::admin::state::{self, Broker, Check, Cluster, Listener, Range, Readiness, Route, Status};
+use tokio::sync::mpsc;
+
+use crate::admin::state::{self, Broker, Check, Cluster, Command, Listener, Range, Readiness, Route, Status};
 use crate::cluster::Routes;
 use crate::config;
 use crate::kafka::NodeId;
@@ -14,7 +16,7 @@ use crate::topology::health::Reach;
 use crate::topology::{Discovery, Snapshot};
 
 /// The questions of the admin pages, with their answers.
-pub(super) fn state(state: &Arc<State>) -> state::State {
+pub(super) fn state(state: &Arc<State>, commands: mpsc::Sender<Command>) -> state::State {
     fn ask<T: 'static>(state: &Arc<State>, answer: fn(&State) -> T) -> state::Ask<T> {
         let state = Arc::clone(state);
         Box::new(move || answer(&state))
@@ -26,7 +28,9 @@ pub(super) fn state(state: &Arc<State>) -> state::State {
         listeners: ask(state, listeners),
         clusters: ask(state, clusters),
         routes: ask(state, routes),
+        certificates: ask(state, |state| state.sides.certificates()),
         connections: Arc::clone(&state.registry),
+        commands,
     }
 }
 
@@ -44,6 +48,7 @@ pub(super) fn readiness(state: &State) -> Readiness {
             format!("{} ports are bound, the bootstrap port on {first}", addresses.len()),
         ));
     }
+    checks.extend(state.sides.checks());
     for (index, snapshot) in snapshots(state) {
         let name = format!("cluster {}", snapshot.name);
         checks.push(match (&snapshot.refreshes.failing, snapshot.ready) {

@@ -27,9 +27,9 @@ async fn serve(options: Options, output: Output, runtimes: Runtimes) -> io::Resu
         }
     };
     output.data(&demo.text());
-    signals.next().await;
+    signals.leave(|| {}).await;
     tokio::select! {
         () = demo.stop() => Ok(Exit::Done),
-        exit = signals.next() => Ok(exit),
+        exit = signals.leave(|| {}) => Ok(exit),
     }
 }

@@ -96,15 +96,13 @@ impl Signals {
     }
 
     /// Waits for the next one that asks to stop. The answer is what the process ends with if it leaves at
-    /// once. HUP, which by custom asks for the configuration to be read again, must not cut connections off.
-    pub(super) async fn next(&mut self) -> Exit {
+    /// once. HUP, which by custom asks for files to be read again, does that and cuts nobody off.
+    pub(super) async fn leave(&mut self, hang_up: impl Fn()) -> Exit {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return Exit::Terminated,
                 _ = self.interrupt.recv() => return Exit::Interrupted,
-                _ = self.hang_up.recv() => tracing::warn!(
-                    "HUP is ignored: this version reads its configuration at the start only; TERM stops in order"
-                ),
+                _ = self.hang_up.recv() => hang_up(),
             }
         }
     }

@@ -67,12 +67,12 @@ async fn serve(config: Config, runtimes: Runtimes) -> io::Result<Exit> {
             return Ok(Exit::System);
         }
     };
-    signals.next().await;
+    signals.leave(|| app.reload()).await;
     tokio::select! {
         stopped = app.stop() => Ok(match stopped {
             Stopped::Drained => Exit::Done,
             Stopped::Forced(_) => Exit::Failed,
         }),
-        exit = signals.next() => Ok(exit),
+        exit = signals.leave(|| {}) => Ok(exit),
     }
 }

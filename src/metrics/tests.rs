@@ -38,7 +38,7 @@ fn used() -> Metrics {
     let handshakes = metrics.handshakes("office");
     handshakes.expect_failures(&["revoked"]);
     handshakes.done(true, false, Duration::from_millis(1));
-    metrics.set_expiries(&[expiry("/tls/tls.crt", 7)]);
+    metrics.set_expiries([expiry("/tls/tls.crt", 7)]);
     metrics.expect_reloads(OFFICE);
     metrics.set_unverified("payments", true);
     metrics
@@ -46,9 +46,9 @@ fn used() -> Metrics {
 
 const OFFICE: super::tls::Side<'_> = super::tls::Side { listener: "office", cluster: "" };
 
-fn expiry(file: &str, seconds: u64) -> Expiry<'_> {
+fn expiry(file: &str, seconds: u64) -> Expiry<'static> {
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-    Expiry { side: OFFICE, kind: Kind::Certificate, file, at }
+    Expiry { side: OFFICE, kind: Kind::Certificate, file: file.to_owned(), at }
 }
 
 fn series(text: &str) -> BTreeSet<&str> {
@@ -67,7 +67,7 @@ fn tls_tells_what_happened_and_how_long_files_last() {
     let metrics = used();
     metrics.handshakes("office").failed("revoked");
     metrics.reloaded(OFFICE, Reload::Failed);
-    metrics.set_expiries(&[expiry("/tls/new.crt", 9), expiry("/tls/new.crt", 8)]);
+    metrics.set_expiries([expiry("/tls/new.crt", 9), expiry("/tls/new.crt", 8)]);
     let text = metrics.render();
     let of = |series: &str| value(&text, series);
     let new = r#"gatehouse_tls_not_after_timestamp_seconds{cluster="",file="/tls/new.crt",kind="certificate",listener="office"}"#;

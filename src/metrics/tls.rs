@@ -86,14 +86,14 @@ impl Kind {
 }
 
 /// Until when a file can be used.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Expiry<'a> {
     /// Whose file.
     pub side: Side<'a>,
     /// What it holds.
     pub kind: Kind,
     /// Its path, as the configuration leads to it.
-    pub file: &'a str,
+    pub file: String,
     /// `notAfter` of a certificate, `nextUpdate` of a list.
     pub at: SystemTime,
 }
@@ -121,14 +121,14 @@ impl Reload {
 impl super::Metrics {
     /// Sets what the files of all sides hold, in place of what was set before. Of several that share their
     /// labels the one that ends first counts.
-    pub fn set_expiries(&self, expiries: &[Expiry<'_>]) {
+    pub fn set_expiries<'a>(&self, expiries: impl IntoIterator<Item = Expiry<'a>>) {
         let gauges = &self.families.expiries;
         gauges.reset();
-        let mut latest_first: Vec<_> = expiries.iter().collect();
+        let mut latest_first: Vec<_> = expiries.into_iter().collect();
         latest_first.sort_by_key(|expiry| std::cmp::Reverse(expiry.at));
         for Expiry { side, kind, file, at } in latest_first {
             let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let gauge = gauges.with_label_values(&[side.listener, side.cluster, kind.as_str(), *file]);
+            let gauge = gauges.with_label_values(&[side.listener, side.cluster, kind.as_str(), &file]);
             gauge.set(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX));
         }
     }

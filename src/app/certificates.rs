@@ -1,0 +1,325 @@
+//! The TLS side of every listener and cluster, and the task that follows their files.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
+
+use super::Error;
+use crate::admin::state::{Certificates, Check, Outcome, Reloaded as Report};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::metrics::tls::{Expiry, Kind, Reload, Side as Labels};
+use crate::registry::Registry;
+use crate::session::ended::chain;
+use crate::tls::client::{self, Connector, Verify};
+use crate::tls::material::{self, Reloaded};
+use crate::tls::server::{self, Terminator};
+use crate::tls::status::Status;
+
+/// How soon an end is worth a line a day.
+const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+/// What is wrong, or about to be, is said again after this time.
+const SAY_AGAIN: Duration = Duration::from_secs(3600);
+const SAY_SOON_AGAIN: Duration = Duration::from_secs(24 * 3600);
+
+/// All sides that speak TLS.
+#[derive(Debug)]
+pub(super) struct Sides {
+    sides: Vec<Side>,
+    /// One look at a time: the timer, a signal and an admin may come together.
+    looking: Mutex<()>,
+}
+
+/// The files of a listener, of a cluster, or of what a listener's clients are towards its cluster.
+#[derive(Debug)]
+struct Side {
+    listener: Option<String>,
+    cluster: Option<String>,
+    part: Part,
+    said: std::sync::Mutex<Option<Instant>>,
+}
+
+#[derive(Clone, Debug)]
+enum Part {
+    /// Ends the TLS of clients.
+    Clients(Arc<Terminator>),
+    /// Begins TLS with brokers.
+    Brokers(Arc<Connector>),
+}
+
+impl Sides {
+    /// Reads and checks the files of all sides.
+    ///
+    /// # Errors
+    /// [`Error::Tls`] for the first side whose files cannot be used.
+    pub(super) fn load(config: &Config) -> Result<Self, Error> {
+        let mut sides = Vec::new();
+        for cluster in &config.clusters {
+            if let Some(options) = &cluster.tls {
+                sides.push(Side::brokers(None, &cluster.name, options)?);
+            }
+        }
+        for listener in &config.listeners {
+            let name = &listener.listen.name;
+            if let Some(options) = &listener.tls {
+                sides.push(Side::clients(name, options)?);
+            }
+            if let (Some(options), Some(cluster)) =
+                (&listener.upstream, config.clusters.get(listener.cluster))
+            {
+                sides.push(Side::brokers(Some(name), &cluster.name, options)?);
+            }
+        }
+        Ok(Self { sides, looking: Mutex::default() })
+    }
+
+    /// What ends the TLS of a listener's clients.
+    pub(super) fn clients(&self, listener: &str) -> Option<Arc<Terminator>> {
+        self.sides.iter().find_map(|side| match &side.part {
+            Part::Clients(terminator) if side.listener.as_deref() == Some(listener) => {
+                Some(Arc::clone(terminator))
+            }
+            Part::Clients(_) | Part::Brokers(_) => None,
+        })
+    }
+
+    /// What begins TLS with the brokers of a cluster: for the clients of a listener, or for the gateway's own
+    /// requests.
+    pub(super) fn brokers(&self, listener: Option<&str>, cluster: &str) -> Option<Arc<Connector>> {
+        self.sides.iter().find_map(|side| match &side.part {
+            Part::Brokers(connector)
+                if side.listener.as_deref() == listener && side.cluster.as_deref() == Some(cluster) =>
+            {
+                Some(Arc::clone(connector))
+            }
+            Part::Clients(_) | Part::Brokers(_) => None,
+        })
+    }
+
+    /// Starts the series of all sides.
+    pub(super) fn count(&self, config: &Config, metrics: &Metrics) {
+        for side in &self.sides {
+            metrics.expect_reloads(side.labels());
+        }
+        for cluster in &config.clusters {
+            if let Some(client::Options { verify, .. }) = &cluster.tls {
+                metrics.set_unverified(&cluster.name, *verify == Verify::InsecureNone);
+            }
+        }
+        self.set_expiries(metrics);
+    }
+
+    fn set_expiries(&self, metrics: &Metrics) {
+        metrics.set_expiries(self.sides.iter().flat_map(Side::expiries));
+    }
+
+    /// Looks at all files, at every interval until dropped.
+    pub(super) async fn follow(&self, interval: Duration, metrics: &Metrics, registry: &Arc<Registry>) {
+        loop {
+            sleep(interval).await;
+            self.look(metrics, registry).await;
+        }
+    }
+
+    /// Looks at all files now and puts what is new and right to use.
+    pub(super) async fn look(&self, metrics: &Metrics, registry: &Arc<Registry>) -> Vec<Report> {
+        let _alone = self.looking.lock().await;
+        let mut reports = Vec::with_capacity(self.sides.len());
+        for side in &self.sides {
+            reports.push(side.look(metrics, registry).await);
+            side.say_what_ends();
+        }
+        if reports.iter().any(|report| report.outcome != Outcome::Unchanged) {
+            self.set_expiries(metrics);
+        }
+        reports
+    }
+
+    /// A line of readiness for each side. None makes the gateway unready: what it has it can still serve.
+    pub(super) fn checks(&self) -> impl Iterator<Item = Check> + '_ {
+        self.sides.iter().flat_map(Side::checks)
+    }
+
+    /// Everything that is loaded.
+    pub(super) fn certificates(&self) -> Vec<Certificates> {
+        let show = |side: &Side| Certificates {
+            listener: side.listener.clone(),
+            cluster: side.cluster.clone(),
+            status: side.status(),
+        };
+        self.sides.iter().map(show).collect()
+    }
+}
+
+impl Side {
+    fn new(listener: Option<&str>, cluster: Option<&str>, part: Part) -> Self {
+        let owned = |name: Option<&str>| name.map(str::to_owned);
+        Self { listener: owned(listener), cluster: owned(cluster), part, said: std::sync::Mutex::default() }
+    }
+
+    fn clients(listener: &str, options: &server::Options) -> Result<Self, Error> {
+        let loaded = Terminator::load(options.clone());
+        let refused = |source| refused(format!("listener {listener}"), source);
+        Ok(Self::new(Some(listener), None, Part::Clients(Arc::new(loaded.map_err(refused)?))))
+    }
+
+    fn brokers(listener: Option<&str>, cluster: &str, options: &client::Options) -> Result<Self, Error> {
+        let loaded = Connector::load(options.clone()).map(Arc::new).map(Part::Brokers);
+        let side = Self::new(listener, Some(cluster), loaded.map_err(|e| refused(cluster.to_owned(), e))?);
+        Ok(side)
+    }
+
+    fn status(&self) -> Status {
+        match &self.part {
+            Part::Clients(terminator) => terminator.status(),
+            Part::Brokers(connector) => connector.status(),
+        }
+    }
+
+    fn labels(&self) -> Labels<'_> {
+        Labels {
+            listener: self.listener.as_deref().unwrap_or_default(),
+            cluster: self.cluster.as_deref().unwrap_or_default(),
+        }
+    }
+
+    fn expiries(&self) -> Vec<Expiry<'_>> {
+        let side = self.labels();
+        ends(&self.status()).map(|(kind, file, at)| Expiry { side, kind, file, at }).collect()
+    }
+
+    /// As a person calls it: `listener internet`, `cluster payments`, `listener internet to payments`.
+    fn name(&self) -> String {
+        match (&self.listener, &self.cluster) {
+            (Some(listener), Some(cluster)) => format!("listener {listener} to cluster {cluster}"),
+            (Some(listener), None) => format!("listener {listener}"),
+            (None, cluster) => format!("cluster {}", cluster.as_deref().unwrap_or_default()),
+        }
+    }
+
+    async fn look(&self, metrics: &Metrics, registry: &Arc<Registry>) -> Report {
+        let part = self.part.clone();
+        // Files may stand on a disk that does not answer.
+        let reloaded = spawn_blocking(move || match &part {
+            Part::Clients(terminator) => terminator.reload(),
+            Part::Brokers(connector) => connector.reload(),
+        });
+        let mut report = Report {
+            listener: self.listener.clone(),
+            cluster: self.cluster.clone(),
+            outcome: Outcome::Unchanged,
+            error: None,
+            distrusted: 0,
+        };
+        match reloaded.await {
+            Ok(Reloaded::Unchanged) | Err(_) => metrics.set_refused(self.labels(), false),
+            Ok(Reloaded::StillKept) => {
+                report.outcome = Outcome::Refused;
+                report.error = self.status().fault.map(|fault| fault.text);
+            }
+            Ok(Reloaded::Kept(error)) => {
+                metrics.reloaded(self.labels(), Reload::Failed);
+                let error = chain(&error);
+                tracing::error!(
+                    listener = self.listener,
+                    cluster = self.cluster,
+                    error,
+                    "certificate files are refused: what was loaded before stays in use",
+                );
+                report.outcome = Outcome::Refused;
+                report.error = Some(error);
+            }
+            Ok(Reloaded::Swapped { trust_changed }) => {
+                metrics.reloaded(self.labels(), Reload::Changed);
+                report.outcome = Outcome::Changed;
+                if trust_changed {
+                    report.distrusted = self.distrust(registry).await;
+                }
+                let first_end = ends(&self.status()).map(|(.., at)| at).min();
+                tracing::info!(
+                    listener = self.listener,
+                    cluster = self.cluster,
+                    trust_changed,
+                    connections_distrusted = report.distrusted,
+                    first_end = first_end.map(|at| humantime::format_rfc3339_seconds(at).to_string()),
+                    "certificate files are loaded: new handshakes use them",
+                );
+            }
+        }
+        report
+    }
+
+    /// Lets open connections leave that a new handshake would refuse.
+    async fn distrust(&self, registry: &Arc<Registry>) -> usize {
+        let (Part::Clients(terminator), Some(listener)) = (&self.part, &self.listener) else { return 0 };
+        let (terminator, listener) = (Arc::clone(terminator), listener.clone());
+        let registry = Arc::clone(registry);
+        // Two signatures for each connection.
+        let judge =
+            move || registry.distrust(&listener, |certificates| terminator.recheck(certificates).is_ok());
+        spawn_blocking(judge).await.unwrap_or_default()
+    }
+
+    /// Says again, from time to time, what a person has been told already and did not mend.
+    fn say_what_ends(&self) {
+        let checks: Vec<Check> = self.checks().into_iter().filter(Check::is_warning).collect();
+        let (Some(first), now) = (checks.first(), Instant::now()) else { return };
+        let ended = ends(&self.status()).any(|(.., at)| at <= SystemTime::now());
+        let again = if ended || self.status().fault.is_some() { SAY_AGAIN } else { SAY_SOON_AGAIN };
+        let mut said = self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if said.is_none_or(|then| now - then >= again) {
+            *said = Some(now);
+            let more = checks.len() - 1;
+            tracing::warn!(listener = self.listener, cluster = self.cluster, more, "{}", first.detail);
+        }
+    }
+
+    fn checks(&self) -> Vec<Check> {
+        let (name, status) = (format!("certificates of {}", self.name()), self.status());
+        let now = SystemTime::now();
+        let mut checks = Vec::new();
+        if let Some(fault) = &status.fault {
+            let since = humantime::format_rfc3339_seconds(fault.since);
+            let detail = format!("what was loaded before is in use since {since}: {}", fault.text);
+            checks.push(Check::warn(name.clone(), detail));
+        }
+        checks.extend(status.warnings.iter().map(|warning| Check::warn(name.clone(), warning.as_str())));
+        let mut ends: Vec<_> = ends(&status).collect();
+        ends.sort_by_key(|(.., at)| *at);
+        for (_, file, at) in ends.iter().filter(|(.., at)| *at < now + SOON) {
+            let ended = at.duration_since(now).is_err();
+            let word = if ended { "has ended" } else { "ends" };
+            let detail = format!("{file} {word} at {}", humantime::format_rfc3339_seconds(*at));
+            checks.push(Check::warn(name.clone(), detail));
+        }
+        if checks.is_empty() {
+            let detail = match ends.first() {
+                Some((_, file, at)) => {
+                    let days = at.duration_since(now).unwrap_or_default().as_secs() / (24 * 3600);
+                    format!("{} are in use; {file} ends first, in {days} days", ends.len())
+                }
+                None => "the authorities of the system are trusted".to_owned(),
+            };
+            checks.push(Check::ok(name, detail));
+        }
+        checks
+    }
+}
+
+fn refused(side: String, source: material::Error) -> Error {
+    Error::Tls { side, source }
+}
+
+/// Every end that a side has: what it is, its file, when.
+fn ends(status: &Status) -> impl Iterator<Item = (Kind, String, SystemTime)> {
+    let file = |path: &std::path::Path| path.display().to_string();
+    let certificates =
+        status.certificates.iter().map(move |c| (Kind::Certificate, file(&c.file), c.not_after));
+    let authorities = status.authorities.iter().map(move |a| (Kind::Authority, file(&a.file), a.not_after));
+    let lists = status.revocation_lists.iter();
+    let lists = lists.filter_map(move |l| Some((Kind::RevocationList, file(&l.file), l.next_update?)));
+    certificates.chain(authorities).chain(lists)
+}
