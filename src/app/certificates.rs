@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep};
 use super::Error;
 use crate::admin::state::{Certificates, Check, Outcome, Reloaded as Report};
 use crate::config::Config;
+use crate::logging::chain;
 use crate::metrics::Metrics;
 use crate::metrics::tls::{Expiry, Kind, Reload, Side as Labels};
 use crate::registry::Registry;
-use crate::session::ended::chain;
 use crate::tls::client::{self, Connector, Verify};
 use crate::tls::material::{self, Reloaded};
 use crate::tls::server::{self, Terminator};
@@ -310,7 +310,7 @@ impl Side {
 }
 
 fn refused(side: String, source: material::Error) -> Error {
-    Error::Tls { side, source }
+    Error::Tls { side, source: Box::new(source) }
 }
 
 /// Every end that a side has: what it is, its file, when.

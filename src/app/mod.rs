@@ -21,7 +21,9 @@ use crate::limits::Limits;
 use crate::logging::fold::Fold;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
+use crate::session::welcome::Tls;
 use crate::session::{Gate, ended};
+use crate::topology::reaching::Reaching;
 use crate::topology::{Discovery, Topology};
 use crate::{admin, listen, tls};
 use certificates::Sides;
@@ -50,7 +52,7 @@ pub enum Error {
         /// Whose files.
         side: String,
         /// The file, the fault, and what to do.
-        source: tls::material::Error,
+        source: Box<tls::material::Error>,
     },
 }
 
@@ -123,7 +125,7 @@ impl App {
         };
         let topologies = {
             let _control = runtimes.control.enter();
-            follow(&config, &bound, &metrics, &control)
+            follow(&config, &bound, &sides, &metrics, &control)
         };
         let limits = Limits::new(config.limits);
         let listener_limits: Vec<_> =
@@ -261,7 +263,13 @@ fn bind(config: &Config) -> Result<Vec<listen::Bound>, Error> {
 }
 
 /// Starts to follow every cluster. None may lead back to the gateway itself.
-fn follow(config: &Config, bound: &Bound, metrics: &Metrics, signal: &Signal) -> Vec<Arc<Topology>> {
+fn follow(
+    config: &Config,
+    bound: &Bound,
+    sides: &Sides,
+    metrics: &Metrics,
+    signal: &Signal,
+) -> Vec<Arc<Topology>> {
     let own: Vec<SocketAddr> =
         bound.listeners.iter().flat_map(|(_, addresses)| addresses).chain(&bound.admin).copied().collect();
     config
@@ -276,7 +284,8 @@ fn follow(config: &Config, bound: &Bound, metrics: &Metrics, signal: &Signal) ->
             let dialer = Dialer::new(cluster.connect.clone(), configured);
             dialer.policy().forbid_own(own.clone());
             let counts = metrics.cluster(&cluster.name);
-            Topology::start(&cluster.name, cluster.topology.clone(), dialer, counts, signal.clone())
+            let reaching = Reaching { dialer, tls: sides.brokers(None, &cluster.name) };
+            Topology::start(&cluster.name, cluster.topology.clone(), reaching, counts, signal.clone())
         })
         .collect()
 }
@@ -292,9 +301,18 @@ fn accept(listeners: Vec<listen::Bound>, state: &Arc<State>, signal: &Signal) {
             continue;
         };
         let listener_metrics = state.metrics.listener(&listener.listen.name);
-        listener_metrics.expect_closed(ended::ALL);
+        listener_metrics.expect_closed(ended::all(listener.tls.is_some()));
         listener_metrics.expect_protocol_errors(ended::protocol_errors());
+        let name = &listener.listen.name;
+        let tls = state.sides.clients(name).map(|terminator| {
+            let metrics = state.metrics.handshakes(name);
+            metrics.expect_failures(ended::handshake_failures());
+            let handshakes = limits.handshakes().clone();
+            Tls { terminator, handshakes, timeout: listener.handshake_timeout, metrics }
+        });
         let gate = Arc::new(Gate {
+            tls,
+            upstream: state.sides.brokers(Some(name), &cluster.name),
             listener: listener.listen.name.as_str().into(),
             cluster: cluster.name.as_str().into(),
             core: Arc::new(listener.core.clone()),

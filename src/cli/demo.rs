@@ -9,6 +9,7 @@ use super::{Exit, file, output};
 use crate::app::Runtimes;
 use crate::demo::{self, Options};
 use crate::logging;
+use crate::logging::chain;
 
 pub(super) fn demo(demo: &Demo, global: &Global, output: Output) -> Exit {
     let options = Options { port: demo.port, admin: demo.admin_port };
@@ -22,7 +23,7 @@ async fn serve(options: Options, output: Output, runtimes: Runtimes) -> io::Resu
     let demo = match demo::Demo::start(options, &file::surroundings(), &runtimes).await {
         Ok(demo) => demo,
         Err(error) => {
-            output::error(&format!("error: {}", output::chain(&error)));
+            output::error(&format!("error: {}", chain(&error)));
             return Ok(Exit::System);
         }
     };

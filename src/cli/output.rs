@@ -1,6 +1,5 @@
 //! Data to stdout, everything else to stderr.
 
-use std::error::Error;
 use std::io::{self, Write as _};
 
 use serde::Serialize;
@@ -48,12 +47,4 @@ impl Output {
 /// Writes to stderr; where nobody reads it, there is nobody to tell.
 pub(super) fn error(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
-}
-
-/// An error with the errors behind it, on one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", chain(cause)),
-        None => error.to_string(),
-    }
 }

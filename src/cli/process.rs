@@ -10,6 +10,7 @@ use super::args::Global;
 use super::{Exit, output};
 use crate::app::Runtimes;
 use crate::logging;
+use crate::logging::chain;
 
 /// The number of threads of the data plane, where it is not the number of processors.
 const WORKERS_VARIABLE: &str = "GATEHOUSE_WORKERS";
@@ -34,7 +35,7 @@ where
     match run(log, global, work) {
         Ok(exit) => exit,
         Err(error) => {
-            output::error(&format!("error: {}", output::chain(&error)));
+            output::error(&format!("error: {}", chain(&error)));
             match error {
                 Error::Workers | Error::Log(_) => Exit::Usage,
                 Error::System(_) => Exit::System,

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::io;
 
+use super::Exit;
 use super::args::{Global, Proxy};
 use super::file::{self, Source};
 use super::process::{self, Signals};
-use super::{Exit, output};
 use crate::app::{App, Runtimes, Stopped};
 use crate::config::Config;
+use crate::logging::chain;
 
 pub(super) fn file(global: &Global) -> Exit {
     match file::read(global) {
@@ -63,7 +64,7 @@ async fn serve(config: Config, runtimes: Runtimes) -> io::Result<Exit> {
     let app = match App::start(config, &runtimes).await {
         Ok(app) => app,
         Err(error) => {
-            tracing::error!(error = output::chain(&error), "not started");
+            tracing::error!(error = chain(&error), "not started");
             return Ok(Exit::System);
         }
     };

@@ -1,5 +1,5 @@
-//! Dials one broker: resolves its name, checks every address it leads to, and connects to the very
-//! address that was checked.
+//! Dials one broker: resolves its name, checks every address it leads to, connects to the very address
+//! that was checked, and begins TLS where the cluster speaks it.
 
 pub mod policy;
 
@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
@@ -16,6 +17,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::metrics::cluster::Dial;
 use crate::net::HostPort;
+use crate::tls::client::Connector;
+use crate::tls::stream::{self, Transport};
 use policy::{AllowList, Policy, Refused};
 
 /// The head start of each address over the next one, at most (RFC 8305, Connection Attempt Delay).
@@ -37,7 +40,7 @@ const KEEPALIVE_RETRIES: u32 = 4;
 /// How to dial the brokers of one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The time for the whole of a dial: resolving and connecting, over all addresses.
+    /// The time for the whole of a dial: resolving, connecting over all addresses, and TLS.
     pub timeout: Duration,
     /// The local address to dial from. Brokers of the other address family cannot be reached then.
     pub source_address: Option<IpAddr>,
@@ -103,6 +106,34 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The host is no name that a certificate could be for.
+    #[error("{address} is no name that a certificate could be for")]
+    Name {
+        /// What was dialled.
+        address: HostPort,
+    },
+    /// The TLS handshake failed.
+    #[error("{address} and the gateway do not agree on TLS, at {resolved}")]
+    Tls {
+        /// What was dialled.
+        address: HostPort,
+        /// The address that was connected to.
+        resolved: SocketAddr,
+        /// What one side dislikes.
+        source: stream::Error,
+    },
+    /// The TLS handshake did not end in time.
+    #[error(
+        "{address} connected at {resolved} but did not finish its TLS handshake within {timeout:?}: does it speak TLS?"
+    )]
+    TlsTimeout {
+        /// What was dialled.
+        address: HostPort,
+        /// The address that was connected to.
+        resolved: SocketAddr,
+        /// The time for the dial.
+        timeout: Duration,
+    },
     /// An address did not answer in time, and no other did.
     #[error("{address} did not answer at {resolved} within {timeout:?}")]
     Timeout {
@@ -122,6 +153,7 @@ impl Error {
             Self::Refused { .. } => Dial::Forbidden,
             Self::Resolve { .. } | Self::NoAddress { .. } | Self::Connect { .. } => Dial::Failed,
             Self::ResolveTimeout { .. } | Self::Timeout { .. } => Dial::Timeout,
+            Self::Name { .. } | Self::Tls { .. } | Self::TlsTimeout { .. } => Dial::Tls,
         }
     }
 }
@@ -129,8 +161,8 @@ impl Error {
 /// A connection to a broker, with `TCP_NODELAY` and keepalive set.
 #[derive(Debug)]
 pub struct Connected {
-    /// The connection.
-    pub stream: TcpStream,
+    /// The connection, encrypted where that was asked for.
+    pub stream: Transport,
     /// Where it leads.
     pub peer: SocketAddr,
 }
@@ -159,13 +191,22 @@ impl Dialer {
         &self.0.policy
     }
 
-    /// Resolves, checks and connects, within the timeout of the options. Cancel safe: what was begun is
-    /// abandoned.
+    /// Resolves, checks and connects, and begins TLS with `tls`, all within the timeout of the options. Cancel
+    /// safe: what was begun is abandoned.
     ///
     /// # Errors
-    /// Any [`Error`]. Nothing was sent to anybody then.
-    pub async fn dial(&self, address: &HostPort) -> Result<Connected, Error> {
+    /// Any [`Error`]. Nothing was sent to anybody then but a TLS hello.
+    pub async fn dial(&self, address: &HostPort, tls: Option<&Connector>) -> Result<Connected, Error> {
         let deadline = Instant::now() + self.0.options.timeout;
+        let (stream, peer) = self.connect(address, deadline).await?;
+        let stream = match tls {
+            None => Transport::Plain(stream),
+            Some(tls) => self.encrypt(address, (stream, peer), tls, deadline).await?,
+        };
+        Ok(Connected { stream, peer })
+    }
+
+    async fn connect(&self, address: &HostPort, deadline: Instant) -> Result<(TcpStream, SocketAddr), Error> {
         let resolved = match address.host.ip() {
             Some(ip) => vec![SocketAddr::new(ip, address.port)],
             None => match timeout_at(deadline, self.look_up(address)).await {
@@ -178,6 +219,27 @@ impl Dialer {
             },
         };
         self.dial_resolved(address, &resolved, deadline).await
+    }
+
+    /// Begins TLS. The certificate must be for the name that the cluster advertises, not for the address that
+    /// it led to.
+    async fn encrypt(
+        &self,
+        address: &HostPort,
+        (stream, resolved): (TcpStream, SocketAddr),
+        tls: &Connector,
+        deadline: Instant,
+    ) -> Result<Transport, Error> {
+        let name = ServerName::try_from(address.host.as_str().to_owned())
+            .map_err(|_| Error::Name { address: address.clone() })?;
+        match timeout_at(deadline, stream::connect(stream, name, tls.config())).await {
+            Ok(Ok(stream)) => Ok(Transport::Tls(Box::new(stream))),
+            Ok(Err(source)) => Err(Error::Tls { address: address.clone(), resolved, source }),
+            Err(_) => {
+                let (address, timeout) = (address.clone(), self.0.options.timeout);
+                Err(Error::TlsTimeout { address, resolved, timeout })
+            }
+        }
     }
 
     /// The addresses of a name. It is looked up at each dial, and what comes back is dialled itself: a
@@ -199,7 +261,7 @@ impl Dialer {
         address: &HostPort,
         resolved: &[SocketAddr],
         deadline: Instant,
-    ) -> Result<Connected, Error> {
+    ) -> Result<(TcpStream, SocketAddr), Error> {
         let allowed = self.allowed(address, resolved)?;
         let mut waiting = allowed.iter().copied();
         let share = deadline.saturating_duration_since(Instant::now()) / (allowed.len() as u32 + 1);
@@ -215,7 +277,7 @@ impl Dialer {
             }
             let wait = if waiting.len() > 0 { deadline.min(Instant::now() + stagger) } else { deadline };
             match timeout_at(wait, attempts.join_next()).await {
-                Ok(Some(Ok((peer, Ok(stream))))) => return Ok(Connected { stream, peer }),
+                Ok(Some(Ok((peer, Ok(stream))))) => return Ok((stream, peer)),
                 Ok(Some(Ok((peer, Err(source))))) => {
                     failed = Some(Error::Connect { address: address.clone(), resolved: peer, source });
                 }
@@ -316,9 +378,9 @@ mod tests {
     async fn a_configured_loopback_broker_is_reached_with_its_options_set() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address: HostPort = listener.local_addr().unwrap().to_string().parse().unwrap();
-        let connected = dialer(Options::default(), &["127.0.0.1:1"]).dial(&address).await.unwrap();
+        let connected = dialer(Options::default(), &["127.0.0.1:1"]).dial(&address, None).await.unwrap();
         assert_eq!(connected.peer, listener.local_addr().unwrap());
-        let socket = SockRef::from(&connected.stream);
+        let socket = SockRef::from(connected.stream.socket());
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(15));
@@ -330,8 +392,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let address: HostPort = format!("localhost:{port}").parse().unwrap();
-        assert!(dialer(Options::default(), &[&address.to_string()]).dial(&address).await.is_ok());
-        let refused = dialer(Options::default(), &["10.0.0.1:9092"]).dial(&address).await.unwrap_err();
+        assert!(dialer(Options::default(), &[&address.to_string()]).dial(&address, None).await.is_ok());
+        let refused = dialer(Options::default(), &["10.0.0.1:9092"]).dial(&address, None).await.unwrap_err();
         assert!(matches!(refused, Error::Refused { .. }), "{refused}");
     }
 
@@ -340,7 +402,7 @@ mod tests {
         let dialer = dialer(Options::default(), &["kafka-0:9092"]);
         let hanging = dialer.0.lookups.acquire_many(LOOKUPS_MAX as u32).await.unwrap();
         let broker = "kafka-0:9092".parse().unwrap();
-        let error = dialer.dial(&broker).await.unwrap_err();
+        let error = dialer.dial(&broker, None).await.unwrap_err();
         assert_eq!(error.to_string(), "kafka-0:9092 was not resolved within 5s");
         drop(hanging);
     }
@@ -352,11 +414,13 @@ mod tests {
         let source: IpAddr = [127, 0, 7, 9].into();
         let options = Options { source_address: Some(source), ..Options::default() };
         let dialer = dialer(options, &["127.0.0.1:1"]);
-        let connected = dialer.dial(&address).await.unwrap();
-        assert_eq!(connected.stream.local_addr().unwrap().ip(), source);
+        let connected = dialer.dial(&address, None).await.unwrap();
+        assert_eq!(connected.stream.socket().local_addr().unwrap().ip(), source);
         #[cfg(target_os = "linux")]
-        let no_port =
-            nix::sys::socket::getsockopt(&connected.stream, nix::sys::socket::sockopt::IpBindAddressNoPort);
+        let no_port = nix::sys::socket::getsockopt(
+            connected.stream.socket(),
+            nix::sys::socket::sockopt::IpBindAddressNoPort,
+        );
         #[cfg(target_os = "linux")]
         assert_eq!(no_port, Ok(true));
         let other_family = "[::1]:9092".parse().unwrap();
@@ -385,8 +449,8 @@ mod tests {
         let (_socket, _queued, silent) = silent().await;
         let dialer = dialer(Options::default(), &["127.0.0.1:1"]);
         let broker = "kafka-0:9092".parse().unwrap();
-        let connected = dialer.dial_resolved(&broker, &[closed, silent, good], soon()).await.unwrap();
-        assert_eq!(connected.peer, good, "the silent address took all the time");
+        let (_, peer) = dialer.dial_resolved(&broker, &[closed, silent, good], soon()).await.unwrap();
+        assert_eq!(peer, good, "the silent address took all the time");
     }
 
     #[tokio::test]
@@ -418,7 +482,7 @@ mod tests {
         let dialer = dialer(Options::default(), &["127.0.0.1:1"]);
         dialer.policy().forbid_own(vec![own.local_addr().unwrap()]);
         for host in ["127.0.0.1", "127.9.9.9", "localhost"] {
-            let error = dialer.dial(&format!("{host}:{port}").parse().unwrap()).await.unwrap_err();
+            let error = dialer.dial(&format!("{host}:{port}").parse().unwrap(), None).await.unwrap_err();
             let source = error.source().unwrap().to_string();
             assert!(matches!(error, Error::Refused { source: Refused::Own, .. }), "{host}: {source}");
         }

@@ -26,6 +26,14 @@ pub const LEVEL_VARIABLE: &str = "GATEHOUSE_LOG";
 /// The variable that wins over [`Options::format`].
 pub const FORMAT_VARIABLE: &str = "GATEHOUSE_LOG_FORMAT";
 
+/// An error and all that caused it, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error.to_string(),
+    }
+}
+
 /// Why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -134,7 +134,10 @@ impl Listener {
     }
 
     /// Starts the series of these endings at 0, so that the first one is seen as an increase.
-    pub fn expect_closed(&self, endings: &[(&'static str, &'static str, &'static str)]) {
+    pub fn expect_closed(
+        &self,
+        endings: impl IntoIterator<Item = (&'static str, &'static str, &'static str)>,
+    ) {
         for (side, stage, reason) in endings {
             self.closed.with_label_values(&[&*self.name, side, stage, reason]);
         }

@@ -36,7 +36,7 @@ fn used() -> Metrics {
     cluster.node(Some(2)).dialled(Dial::Timeout);
     cluster.connect_duration.observe(Duration::from_millis(2));
     let handshakes = metrics.handshakes("office");
-    handshakes.expect_failures(&["revoked"]);
+    handshakes.expect_failures(["revoked"]);
     handshakes.done(true, false, Duration::from_millis(1));
     metrics.set_expiries([expiry("/tls/tls.crt", 7)]);
     metrics.expect_reloads(OFFICE);

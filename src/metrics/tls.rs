@@ -48,7 +48,7 @@ impl Handshakes {
     }
 
     /// Starts the series of these failures at 0, so that the first one is seen as an increase.
-    pub fn expect_failures(&self, reasons: &[&'static str]) {
+    pub fn expect_failures(&self, reasons: impl IntoIterator<Item = &'static str>) {
         for reason in reasons {
             self.failures.with_label_values(&[&*self.name, reason]);
         }

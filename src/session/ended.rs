@@ -1,6 +1,7 @@
 //! How connections end: a closed list of side × stage × reason, the same words in log, metric and docs.
 
 use crate::connect;
+use crate::logging::chain;
 use crate::metrics::cluster::Dial;
 use crate::metrics::listener::Side as MetricSide;
 use crate::relay::Cause;
@@ -31,7 +32,9 @@ impl Side {
 /// How far the connection had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Accepted, waiting for the first request.
+    /// Accepted, shaking hands.
+    Tls,
+    /// Let in, waiting for the first request.
     FirstRequest,
     /// Reaching its broker.
     Dial,
@@ -43,6 +46,7 @@ impl Stage {
     /// The word in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Tls => "tls",
             Self::FirstRequest => "first_request",
             Self::Dial => "dial",
             Self::Relay => "relay",
@@ -76,6 +80,27 @@ pub struct Ended {
 
 /// Every end that can be, for series that exist from the start.
 pub const ALL: &[(&str, &str, &str)] = &[
+    ("client", "tls", "no_certificate"),
+    ("client", "tls", "certificate_refused"),
+    ("client", "tls", "unknown_ca"),
+    ("client", "tls", "expired"),
+    ("client", "tls", "not_yet_valid"),
+    ("client", "tls", "revoked"),
+    ("client", "tls", "crl_expired"),
+    ("client", "tls", "crl_missing"),
+    ("client", "tls", "wrong_name"),
+    ("client", "tls", "bad_certificate"),
+    ("client", "tls", "no_common_version"),
+    ("client", "tls", "no_common_cipher"),
+    ("client", "tls", "unknown_name"),
+    ("client", "tls", "not_tls"),
+    ("client", "tls", "timeout"),
+    ("client", "tls", "closed"),
+    ("client", "tls", "protocol"),
+    ("client", "tls", "distrusted"),
+    ("client", "tls", "principal"),
+    ("gateway", "tls", "overloaded"),
+    ("gateway", "tls", "drained"),
     ("client", "first_request", "closed"),
     ("client", "first_request", "failed"),
     ("client", "first_request", "timeout"),
@@ -152,6 +177,19 @@ impl Ended {
     }
 }
 
+/// Every end that a connection of one listener can have.
+pub fn all(ends_tls: bool) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    ALL.iter().copied().filter(move |(_, stage, _)| ends_tls || *stage != Stage::Tls.as_str())
+}
+
+/// Every reason for which a handshake can fail.
+pub fn handshake_failures() -> impl Iterator<Item = &'static str> {
+    let of_handshake = |(_, stage, reason): &(_, &str, &'static str)| {
+        (*stage == Stage::Tls.as_str() && *reason != "drained").then_some(*reason)
+    };
+    ALL.iter().filter_map(of_handshake)
+}
+
 /// Every protocol error that can be, for series that exist from the start.
 pub fn protocol_errors() -> impl Iterator<Item = (MetricSide, &'static str)> {
     ALL.iter().filter_map(|words| Some((broke_protocol(*words)?, words.2)))
@@ -159,6 +197,8 @@ pub fn protocol_errors() -> impl Iterator<Item = (MetricSide, &'static str)> {
 
 fn broke_protocol(words: (&str, &str, &str)) -> Option<MetricSide> {
     match words {
+        // What is wrong with a handshake has a metric of its own.
+        (_, "tls", _) => None,
         (_, _, "closed" | "failed" | "timeout" | "slow" | "moved" | "truncated") => None,
         ("client", ..) => Some(MetricSide::Client),
         ("broker", "relay", _) => Some(MetricSide::Broker),
@@ -214,18 +254,6 @@ impl From<Cause> for Ended {
     }
 }
 
-/// An error and all that caused it, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +299,13 @@ mod tests {
         for end in ends {
             let words = (end.side.as_str(), end.stage.as_str(), end.reason);
             assert!(ALL.contains(&words), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn every_reason_of_a_failed_handshake_is_in_the_list() {
+        for reason in crate::tls::reason::ALL {
+            assert!(ALL.contains(&("client", "tls", reason)), "{reason}");
         }
     }
 

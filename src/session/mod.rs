@@ -1,6 +1,7 @@
 //! The story of one connection, from the first byte to the last.
 
 pub mod ended;
+pub mod welcome;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use self::ended::{Ended, Side, Stage, Weight};
+use self::welcome::{Tls, Welcomed};
 use crate::cluster::Door;
 use crate::drain::Signal;
 use crate::kafka::{LENGTH_BYTES, header};
@@ -22,6 +24,8 @@ use crate::relay::core::{Core, Found, Plan};
 use crate::relay::observer::Observer;
 use crate::relay::violation::Violation;
 use crate::relay::{self, Parts, Relay};
+use crate::tls::client::Connector;
+use crate::tls::stream::Transport;
 use crate::topology::{Target, Topology};
 
 /// How much is read at once while the first request comes.
@@ -53,6 +57,10 @@ pub struct Gate {
     pub core: Arc<relay::core::Options>,
     /// Waiting that a relay allows.
     pub relay: relay::Options,
+    /// How TLS is ended; `None` on a plain listener.
+    pub tls: Option<Tls>,
+    /// How TLS is begun with the brokers, with what these clients are towards them; `None` is plaintext.
+    pub upstream: Option<Arc<Connector>>,
     /// How long the first request may take to come.
     pub first_request_timeout: Duration,
     /// Knows and reaches the brokers.
@@ -103,33 +111,31 @@ fn learn(gate: &Gate, found: &Found) {
     }
 }
 
-type Ready = (Relay<TcpStream, TcpStream>, metrics::cluster::Connected);
+type Ready = (Relay<Transport, Transport>, metrics::cluster::Connected);
 
-/// First request, broker, dial: everything up to the relay.
+/// TLS, first request, broker, dial: everything up to the relay.
 async fn set_up(
-    mut client: TcpStream,
+    client: TcpStream,
     door: Door,
     gate: &Gate,
     connection: &Arc<Connection>,
     signal: &Signal,
 ) -> Result<Ready, Ended> {
+    let Welcomed { stream: mut client, door, distrusted } = tokio::select! {
+        welcomed = welcome::welcome(client, door, gate, connection) => welcomed?,
+        () = signal.draining() => return Err(Ended::usual(Side::Gateway, Stage::Tls, "drained")),
+    };
     let mut core = Core::new(Arc::clone(&gate.core));
     let waited = tokio::select! {
         waited = timeout(gate.first_request_timeout, first_request(&mut client, &mut core)) => waited,
-        () = signal.draining() => {
-            close(&mut client).await;
-            return Err(Ended::usual(Side::Gateway, Stage::FirstRequest, "drained"));
-        }
+        () = signal.draining() => Ok(Err(Ended::usual(Side::Gateway, Stage::FirstRequest, "drained"))),
     };
-    let (first, plan) = match waited {
-        Ok(Ok(read)) => read,
-        Ok(Err(ended)) => {
+    let read = waited.unwrap_or_else(|_| Err(Ended::usual(Side::Client, Stage::FirstRequest, "timeout")));
+    let (first, plan) = match read {
+        Ok(read) => read,
+        Err(ended) => {
             close(&mut client).await;
             return Err(ended);
-        }
-        Err(_) => {
-            close(&mut client).await;
-            return Err(Ended::usual(Side::Client, Stage::FirstRequest, "timeout"));
         }
     };
     introduce(connection, &first);
@@ -137,7 +143,7 @@ async fn set_up(
         dialled = dial(door, gate, connection) => dialled,
         () = signal.stopped() => Err(Ended::usual(Side::Gateway, Stage::Dial, "drained")),
     };
-    let (broker, target, connected) = match dialled {
+    let (mut broker, target, connected) = match dialled {
         Ok(dialled) => dialled,
         Err(ended) => {
             tokio::time::sleep(jitter(DIAL_FAILED_MS)).await;
@@ -145,6 +151,7 @@ async fn set_up(
             return Err(ended);
         }
     };
+    broker.count_in(&gate.held);
     let observer = Observer::new(
         Arc::clone(&gate.listener_metrics),
         Arc::clone(&gate.cluster_metrics),
@@ -159,13 +166,13 @@ async fn set_up(
         observer,
         drain: signal.drain_token(),
         moved: target.moved,
-        distrusted: None,
+        distrusted,
     };
     Ok((Relay::new(client, broker, parts), connected))
 }
 
 /// Reads until the core has judged the first request. Probes of load balancers end here, undialled.
-async fn first_request(client: &mut TcpStream, core: &mut Core) -> Result<(Vec<u8>, Plan), Ended> {
+async fn first_request(client: &mut Transport, core: &mut Core) -> Result<(Vec<u8>, Plan), Ended> {
     let mut first = Vec::new();
     loop {
         match core.request(&first, Default::default()) {
@@ -208,7 +215,7 @@ fn introduce(connection: &Connection, first: &[u8]) {
     }
 }
 
-type Dialled = (TcpStream, Target, metrics::cluster::Connected);
+type Dialled = (Transport, Target, metrics::cluster::Connected);
 
 /// Finds the broker of the door and connects to it.
 async fn dial(door: Door, gate: &Gate, connection: &Connection) -> Result<Dialled, Ended> {
@@ -226,7 +233,7 @@ async fn dial(door: Door, gate: &Gate, connection: &Connection) -> Result<Dialle
     let begin = Instant::now();
     let mut tries = 1;
     loop {
-        let dialled = gate.topology.dial(&target).await;
+        let dialled = gate.topology.dial(&target, gate.upstream.as_deref()).await;
         let failed = match dialled {
             Ok(connected) => {
                 connection.dialled(target.node, target.address.clone());
@@ -250,7 +257,7 @@ async fn dial(door: Door, gate: &Gate, connection: &Connection) -> Result<Dialle
 }
 
 /// Closes in order: what the client wrote at once must not destroy what it is to see.
-async fn close(client: &mut TcpStream) {
+async fn close(client: &mut Transport) {
     let closing = async {
         client.shutdown().await?;
         let mut buffer = vec![0; FIRST_READ_BYTES];
@@ -285,6 +292,7 @@ fn report(gate: &Gate, connection: &Connection, ended: &Ended, started: Instant)
                 client = %entry.client,
                 node = entry.node,
                 broker = entry.broker,
+                principal = entry.principal,
                 client_id = entry.client_id,
                 software = entry.software,
                 side = side.as_str(),

@@ -9,10 +9,11 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::exchange::{Connection, Error};
-use super::{Discovery, Target, Topology, chain};
+use super::{Discovery, Target, Topology};
 use crate::cluster::Broker;
 use crate::drain;
 use crate::kafka::NodeId;
+use crate::logging::chain;
 use crate::net::{Host, HostPort};
 use crate::sasl;
 
@@ -59,7 +60,7 @@ async fn reach_one(topology: &Arc<Topology>) {
         let begin = Instant::now();
         let dial = |target: Target| {
             let topology = topology.clone();
-            async move { topology.reach(&target).await.map(drop).map_err(Error::Dial) }
+            async move { topology.reach_own(&target).await.map(drop).map_err(Error::Dial) }
         };
         if race(topology.candidates(), dial).await.is_ok() {
             return;
@@ -150,7 +151,7 @@ impl State {
         let ask = |target: Target| {
             let (topology, credential, known) = (topology.clone(), credential.cloned(), known.clone());
             async move {
-                let connected = topology.reach(&target).await.map_err(Error::Dial)?;
+                let connected = topology.reach_own(&target).await.map_err(Error::Dial)?;
                 let client_id = &topology.options.client_id;
                 let mut connection =
                     Connection::open(connected.stream, client_id, credential.as_ref()).await?;

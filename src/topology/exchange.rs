@@ -10,13 +10,13 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable as _, Encodable as _, Request, StrBytes};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::table::NODES_MAX;
 use crate::kafka::walk::{Field, Step, Walker};
 use crate::kafka::wire::{self, Reader};
 use crate::kafka::{api, header, shape};
+use crate::tls::stream::Transport;
 use crate::{connect, sasl};
 
 /// The time for one request and its answer.
@@ -143,7 +143,7 @@ pub enum Error {
 /// A connection to a broker that serves the gateway's own requests alone.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     client_id: StrBytes,
     correlation_id: i32,
     metadata_version: i16,
@@ -153,7 +153,7 @@ pub(super) struct Connection {
 impl Connection {
     /// Logs in, where there is a credential, and learns what the broker speaks.
     pub(super) async fn open(
-        stream: TcpStream,
+        stream: Transport,
         client_id: &str,
         credential: Option<&sasl::Credential>,
     ) -> Result<Self, Error> {

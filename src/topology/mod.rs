@@ -4,26 +4,27 @@
 mod discovery;
 pub mod exchange;
 pub mod health;
+pub mod reaching;
 pub mod table;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Broker;
-use crate::connect::{self, Connected, Dialer};
 use crate::drain;
 use crate::kafka::NodeId;
 use crate::logging::fold::Fold;
-use crate::metrics::cluster::{Cluster, Dial};
+use crate::metrics::cluster::Cluster;
 use crate::net::HostPort;
 use crate::sasl;
-use health::{Health, Reach, Report};
+use health::{Health, Reach};
+use reaching::Reaching;
 use table::{Change, NODES_MAX, Named, Table};
 
 /// How long a client of an unknown node waits for the cluster's answer.
@@ -69,7 +70,7 @@ pub struct Target {
 pub struct Topology {
     name: Box<str>,
     options: Options,
-    dialer: Dialer,
+    reaching: Reaching,
     metrics: Arc<Cluster>,
     table: ArcSwap<Table>,
     /// Held while a table is replaced; readers never wait for it.
@@ -116,7 +117,7 @@ impl Topology {
     pub fn start(
         name: &str,
         options: Options,
-        dialer: Dialer,
+        reaching: Reaching,
         metrics: Arc<Cluster>,
         shutdown: drain::Signal,
     ) -> Arc<Self> {
@@ -130,7 +131,7 @@ impl Topology {
         let topology = Arc::new(Self {
             name: name.into(),
             options,
-            dialer,
+            reaching,
             metrics,
             table: ArcSwap::from_pointee(table),
             replacing: Mutex::default(),
@@ -215,33 +216,6 @@ impl Topology {
         self.broker(node)
     }
 
-    /// Dials a target and remembers how that went: for the metrics, for the log, for the next choice,
-    /// and for a refresh at once where it failed. Cancel safe.
-    ///
-    /// # Errors
-    /// As [`Dialer::dial`].
-    pub async fn dial(&self, target: &Target) -> Result<Connected, connect::Error> {
-        let result = self.reach(target).await;
-        if result.is_err() {
-            self.wanted.notify_one();
-        }
-        result
-    }
-
-    /// As [`dial`](Self::dial), but asks for nothing.
-    async fn reach(&self, target: &Target) -> Result<Connected, connect::Error> {
-        let begin = Instant::now();
-        let result = self.dialer.dial(&target.address).await;
-        match &result {
-            Ok(_) => {
-                self.metrics.connect_duration.observe(begin.elapsed());
-                self.reached(target);
-            }
-            Err(error) => self.failed(target, error),
-        }
-        result
-    }
-
     /// Takes note of the brokers that a passing response lists. Never waits for the network; what is
     /// known already costs one look-up for each broker.
     pub fn learn(&self, brokers: &[Broker]) {
@@ -321,36 +295,6 @@ impl Topology {
         );
     }
 
-    fn reached(&self, target: &Target) {
-        self.metrics.node(target.node.map(|node| node.0)).dialled(Dial::Ok);
-        let failed_since = self.health().reached(&target.address, Instant::now());
-        if let Some(since) = failed_since {
-            let down = since.elapsed().unwrap_or_default().as_secs();
-            let node = target.node.map(|node| node.0);
-            tracing::info!(
-                cluster = %self.name, node, broker = %target.address, down_seconds = down,
-                "the broker is reached again",
-            );
-        }
-        if !matches!(self.options.discovery, Discovery::Own(_)) {
-            self.ready.store(true, Ordering::Relaxed);
-        }
-    }
-
-    fn failed(&self, target: &Target, error: &connect::Error) {
-        self.metrics.node(target.node.map(|node| node.0)).dialled(error.dial());
-        let error = chain(error);
-        let report = self.health().failed(&target.address, error.clone(), Instant::now());
-        if let Some(Report { since, failures }) = report {
-            let node = target.node.map(|node| node.0);
-            tracing::warn!(
-                cluster = %self.name, node, broker = %target.address, error, failures,
-                since = %humantime::format_rfc3339_seconds(since),
-                "the broker cannot be reached",
-            );
-        }
-    }
-
     /// Puts an answer to the gateway's own request into effect.
     fn answered(&self, brokers: &[Broker]) {
         if let Some((change, brokers)) = self.replace(|table| table.answered(brokers)) {
@@ -378,18 +322,6 @@ impl Topology {
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An error and its causes, as one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

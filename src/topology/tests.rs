@@ -13,7 +13,11 @@ use kafka_protocol::protocol::{Decodable as _, Encodable, StrBytes};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::reaching::Reaching;
+use std::time::Instant;
+
 use super::*;
+use crate::connect::{self, Dialer};
 use crate::kafka::header::{RequestHeader, read_past};
 use crate::metrics::Metrics;
 use crate::toy;
@@ -197,7 +201,13 @@ fn gateway(bootstrap: &[&HostPort], refresh: Duration, discovery: Discovery) -> 
     let loopback: HostPort = "127.0.0.1:1".parse().unwrap();
     let dialer = Dialer::new(connect::Options::default(), bootstrap.iter().cloned().chain([loopback]));
     let options = Options { bootstrap, refresh, discovery, client_id: "gatehouse".into() };
-    let topology = Topology::start("main", options, dialer, metrics.cluster("main"), shutdown.clone());
+    let topology = Topology::start(
+        "main",
+        options,
+        Reaching { dialer, tls: None },
+        metrics.cluster("main"),
+        shutdown.clone(),
+    );
     Gateway { topology, shutdown, metrics }
 }
 
@@ -472,12 +482,12 @@ async fn a_failed_dial_is_remembered_and_asks_at_once() {
     until("ready", || gateway.ready()).await;
     let target = gateway.broker(NodeId(0)).unwrap();
     fake.lists(&[(0, "127.0.0.1", fake.address.port.into())]);
-    let error = gateway.dial(&target).await.unwrap_err();
+    let error = gateway.dial(&target, None).await.unwrap_err();
     assert!(error.to_string().contains(&gone.to_string()), "{error}");
     assert!(matches!(&gateway.snapshot().brokers[0].2, Reach::Down { error, failures: 1, .. }
         if error.contains("refused")));
     until("the broker's new place is known", || target.moved.is_cancelled()).await;
-    assert!(gateway.dial(&gateway.broker(NodeId(0)).unwrap()).await.is_ok());
+    assert!(gateway.dial(&gateway.broker(NodeId(0)).unwrap(), None).await.is_ok());
     assert!(matches!(gateway.snapshot().brokers[0].2, Reach::Up { .. }));
 }
 
@@ -501,7 +511,7 @@ async fn a_broker_that_lost_touch_is_not_believed_for_ever() {
         // Both are asked by turns; at the latest the second time it is the other one's.
         if !target.moved.is_cancelled() {
             let asked = stale.asked() + other.asked();
-            assert!(gateway.dial(&target).await.is_err());
+            assert!(gateway.dial(&target, None).await.is_err());
             until("another refresh", || stale.asked() + other.asked() > asked).await;
             tokio::time::pause();
             tokio::time::advance(Duration::from_secs(10)).await;

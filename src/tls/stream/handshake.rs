@@ -27,13 +27,20 @@ pub(super) struct Left {
 }
 
 /// Runs the handshake on a socket of which `incoming` was read already. When it fails, the peer is told
-/// and the socket is closed in order, which takes up to two seconds.
-pub(super) async fn run<S>(socket: &mut S, machine: &mut Machine, incoming: Vec<u8>) -> Result<Left, Error>
+/// and the socket is closed in order, which takes up to two seconds. `answered` is called once the first
+/// flight is out.
+pub(super) async fn run<S>(
+    socket: &mut S,
+    machine: &mut Machine,
+    incoming: Vec<u8>,
+    answered: impl FnOnce(),
+) -> Result<Left, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut left = Left { incoming, ..Left::default() };
     let mut told = false;
+    let mut answered = Some(answered);
     loop {
         let mut outgoing = Vec::new();
         let outcome = exchange(machine, &mut left, &mut outgoing);
@@ -41,6 +48,9 @@ where
             Ok(()) => {
                 write(socket, &outgoing).await?;
                 told |= !outgoing.is_empty();
+                if told && let Some(answered) = answered.take() {
+                    answered();
+                }
                 if !machine.state().is_handshaking() {
                     left.incoming.shrink_to_fit();
                     return Ok(left);
@@ -57,6 +67,7 @@ where
             }
             Err(fault) => fault,
         };
+        drop(answered);
         tell(socket, machine, (outgoing, told), &fault).await;
         return Err(Error::Tls(fault));
     }

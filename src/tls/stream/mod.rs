@@ -69,13 +69,19 @@ impl Error {
 }
 
 /// Answers a client's hello. Waits for as long as the client does; a handshake that fails takes up to two
-/// seconds more, so that the client reads why.
-pub async fn accept<S>(socket: S, hello: Hello, config: Arc<ServerConfig>) -> Result<Stream<S>, Error>
+/// seconds more, so that the client reads why. `answered` is called once the first flight is out, after
+/// which there is little to compute; where it does not come to that it is dropped.
+pub async fn accept<S>(
+    socket: S,
+    hello: Hello,
+    config: Arc<ServerConfig>,
+    answered: impl FnOnce(),
+) -> Result<Stream<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let machine = Machine::server(config).map_err(Error::Tls)?;
-    Stream::establish(socket, machine, hello.bytes).await
+    Stream::establish(socket, machine, hello.bytes, answered).await
 }
 
 /// Greets a server and checks that it is `name`, as `config` asks. Times as in [`accept`].
@@ -88,7 +94,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let machine = Machine::client(config, name).map_err(Error::Tls)?;
-    Stream::establish(socket, machine, Vec::new()).await
+    Stream::establish(socket, machine, Vec::new(), || ()).await
 }
 
 /// How an encrypted stream may still be used.
@@ -130,8 +136,13 @@ impl<S> Stream<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    async fn establish(mut socket: S, mut machine: Machine, incoming: Vec<u8>) -> Result<Self, Error> {
-        let left = handshake::run(&mut socket, &mut machine, incoming).await?;
+    async fn establish(
+        mut socket: S,
+        mut machine: Machine,
+        incoming: Vec<u8>,
+        answered: impl FnOnce(),
+    ) -> Result<Self, Error> {
+        let left = handshake::run(&mut socket, &mut machine, incoming, answered).await?;
         Ok(Self {
             socket,
             machine,

@@ -57,7 +57,7 @@ async fn pair(space: usize, configs: &(Arc<ServerConfig>, Arc<ClientConfig>)) ->
 async fn accepted<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, config: Arc<ServerConfig>) -> Stream<S> {
     let hello = hello::read(&mut socket).await.unwrap();
     assert_eq!(hello.server_name.as_deref(), Some(NAME));
-    accept(socket, hello, config).await.unwrap()
+    accept(socket, hello, config, || ()).await.unwrap()
 }
 
 #[tokio::test]
