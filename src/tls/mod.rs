@@ -12,6 +12,7 @@ pub mod server;
 pub mod status;
 pub mod stream;
 pub mod trust;
+mod x509;
 
 use std::sync::Arc;
 

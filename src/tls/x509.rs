@@ -1,0 +1,293 @@
+//! What certificates and revocation lists say of themselves: the fields that rustls does not tell.
+//!
+//! Nothing here judges: chains, signatures and validity are the business of webpki. Whatever is not DER (ITU-T
+//! X.690) as RFC 5280 wants it is `None`, never a panic, and nothing is copied by a length that was read.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use aws_lc_rs::digest;
+use pkcs8::der::Decode;
+use pkcs8::der::asn1::{GeneralizedTime, UtcTime};
+use rustls::pki_types::SignatureVerificationAlgorithm;
+
+use crate::tls::identity::Name;
+
+/// The tags that are looked for.
+pub(super) mod tag {
+    pub(in crate::tls) const INTEGER: u8 = 0x02;
+    pub(in crate::tls) const BIT_STRING: u8 = 0x03;
+    pub(in crate::tls) const OCTET_STRING: u8 = 0x04;
+    pub(in crate::tls) const OID: u8 = 0x06;
+    pub(in crate::tls) const UTC_TIME: u8 = 0x17;
+    pub(in crate::tls) const GENERALIZED_TIME: u8 = 0x18;
+    pub(in crate::tls) const SEQUENCE: u8 = 0x30;
+    pub(in crate::tls) const SET: u8 = 0x31;
+
+    /// `[n] EXPLICIT`, or `[n] IMPLICIT` of something constructed.
+    pub(in crate::tls) const fn constructed(number: u8) -> u8 {
+        0xa0 | number
+    }
+
+    /// `[n] IMPLICIT` of something primitive.
+    pub(in crate::tls) const fn primitive(number: u8) -> u8 {
+        0x80 | number
+    }
+}
+
+/// One DER element.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Element<'a> {
+    pub(super) tag: u8,
+    pub(super) value: &'a [u8],
+    /// Tag, length and value.
+    pub(super) whole: &'a [u8],
+}
+
+impl<'a> Element<'a> {
+    /// What is inside.
+    pub(super) fn elements(self) -> Elements<'a> {
+        Elements(self.value)
+    }
+}
+
+/// Elements that follow each other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Elements<'a>(pub(super) &'a [u8]);
+
+impl<'a> Elements<'a> {
+    /// The next element. Only tags of one byte and definite, shortest lengths, as webpki takes them.
+    pub(super) fn next(&mut self) -> Option<Element<'a>> {
+        let (&tag, rest) = self.0.split_first()?;
+        let (&first, rest) = rest.split_first()?;
+        if tag & 0x1f == 0x1f {
+            return None;
+        }
+        let (length, rest) = match first {
+            0..=0x7f => (usize::from(first), rest),
+            0x81..=0x84 => {
+                let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+                let length = digits.iter().fold(0_u32, |length, &digit| (length << 8) | u32::from(digit));
+                if digits.first() == Some(&0) || length < 0x80 {
+                    return None;
+                }
+                (usize::try_from(length).ok()?, rest)
+            }
+            _ => return None,
+        };
+        let (value, after) = rest.split_at_checked(length)?;
+        let (whole, _) = self.0.split_at(self.0.len() - after.len());
+        self.0 = after;
+        Some(Element { tag, value, whole })
+    }
+
+    /// The next element, which must have this tag.
+    pub(super) fn expect(&mut self, tag: u8) -> Option<Element<'a>> {
+        self.next().filter(|element| element.tag == tag)
+    }
+
+    /// The next element if it has this tag; otherwise nothing is taken.
+    pub(super) fn optional(&mut self, tag: u8) -> Option<Element<'a>> {
+        if self.0.first() == Some(&tag) { self.next() } else { None }
+    }
+
+    /// Whether nothing follows.
+    pub(super) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A certificate (RFC 5280 section 4.1).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Certificate<'a> {
+    pub(super) serial: &'a [u8],
+    /// The `Name` in DER, from its `SEQUENCE` on.
+    pub(super) subject: Element<'a>,
+    pub(super) not_before: SystemTime,
+    pub(super) not_after: SystemTime,
+    /// The `SubjectPublicKeyInfo` in DER, from its `SEQUENCE` on.
+    pub(super) key: Element<'a>,
+    extensions: Extensions<'a>,
+}
+
+impl<'a> Certificate<'a> {
+    pub(super) fn read(der: &'a [u8]) -> Option<Self> {
+        let mut fields = Elements(der).expect(tag::SEQUENCE)?.elements().expect(tag::SEQUENCE)?.elements();
+        fields.optional(tag::constructed(0));
+        let serial = fields.expect(tag::INTEGER)?.value;
+        let _algorithm = fields.expect(tag::SEQUENCE)?;
+        let _issuer = fields.expect(tag::SEQUENCE)?;
+        let mut validity = fields.expect(tag::SEQUENCE)?.elements();
+        let (not_before, not_after) = (time(validity.next()?)?, time(validity.next()?)?);
+        let subject = fields.expect(tag::SEQUENCE)?;
+        let key = fields.expect(tag::SEQUENCE)?;
+        fields.optional(tag::primitive(1));
+        fields.optional(tag::primitive(2));
+        let extensions = Extensions::of(fields.optional(tag::constructed(3)));
+        Some(Self { serial, subject, not_before, not_after, key, extensions })
+    }
+
+    /// The DNS names, in lower case, and addresses of its `subjectAltName`.
+    pub(super) fn names(&self) -> Vec<Name> {
+        let mut names = Vec::new();
+        let found = self.extensions.find(oid::SUBJECT_ALT_NAME);
+        let Some(list) = found.and_then(|value| Elements(value).expect(tag::SEQUENCE)) else { return names };
+        let mut list = list.elements();
+        while let Some(name) = list.next() {
+            match (name.tag, str::from_utf8(name.value)) {
+                (DNS_NAME, Ok(text)) => names.push(Name::Dns(text.to_ascii_lowercase())),
+                (IP_ADDRESS, _) => names.extend(address(name.value).map(Name::Ip)),
+                _ => {}
+            }
+        }
+        names
+    }
+
+    /// Which key of the issuer signed it, if it says so.
+    pub(super) fn authority_key_id(&self) -> Option<&'a [u8]> {
+        self.extensions.authority_key_id()
+    }
+}
+
+const DNS_NAME: u8 = tag::primitive(2);
+const IP_ADDRESS: u8 = tag::primitive(7);
+
+/// A list of revoked certificates (RFC 5280 section 5.1).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RevocationList<'a> {
+    signed: &'a [u8],
+    algorithm: &'a [u8],
+    signature: &'a [u8],
+    /// The `Name` in DER, from its `SEQUENCE` on.
+    pub(super) issuer: Element<'a>,
+    pub(super) this_update: SystemTime,
+    pub(super) next_update: Option<SystemTime>,
+    pub(super) revoked: usize,
+    extensions: Extensions<'a>,
+}
+
+impl<'a> RevocationList<'a> {
+    pub(super) fn read(der: &'a [u8]) -> Option<Self> {
+        let mut parts = Elements(der).expect(tag::SEQUENCE)?.elements();
+        let body = parts.expect(tag::SEQUENCE)?;
+        let algorithm = parts.expect(tag::SEQUENCE)?.value;
+        let signature = bits(parts.expect(tag::BIT_STRING)?)?;
+        let mut fields = body.elements();
+        fields.optional(tag::INTEGER);
+        let _algorithm = fields.expect(tag::SEQUENCE)?;
+        let issuer = fields.expect(tag::SEQUENCE)?;
+        let this_update = time(fields.next()?)?;
+        let next_update = fields.optional(tag::UTC_TIME).or_else(|| fields.optional(tag::GENERALIZED_TIME));
+        let mut entries = fields.optional(tag::SEQUENCE).map_or(Elements(&[]), Element::elements);
+        let revoked = std::iter::from_fn(|| entries.next()).count();
+        Some(Self {
+            signed: body.whole,
+            algorithm,
+            signature,
+            issuer,
+            this_update,
+            next_update: next_update.and_then(time),
+            revoked,
+            extensions: Extensions::of(fields.optional(tag::constructed(0))),
+        })
+    }
+
+    /// Which key of the issuer signed it, if it says so.
+    pub(super) fn authority_key_id(&self) -> Option<&'a [u8]> {
+        self.extensions.authority_key_id()
+    }
+
+    /// Whether this key, a whole `SubjectPublicKeyInfo`, signed it. Hashes all of the list.
+    pub(super) fn is_signed_by(
+        &self,
+        key: Element<'_>,
+        algorithms: &[&dyn SignatureVerificationAlgorithm],
+    ) -> bool {
+        let mut parts = key.elements();
+        let (Some(kind), Some(public)) =
+            (parts.expect(tag::SEQUENCE), parts.expect(tag::BIT_STRING).and_then(bits))
+        else {
+            return false;
+        };
+        algorithms
+            .iter()
+            .filter(|algorithm| {
+                algorithm.signature_alg_id().as_ref() == self.algorithm
+                    && algorithm.public_key_alg_id().as_ref() == kind.value
+            })
+            .any(|algorithm| algorithm.verify_signature(public, self.signed, self.signature).is_ok())
+    }
+}
+
+/// `SEQUENCE OF SEQUENCE { OID, critical BOOLEAN OPTIONAL, OCTET STRING }`, or nothing.
+#[derive(Clone, Copy, Debug)]
+struct Extensions<'a>(Elements<'a>);
+
+impl<'a> Extensions<'a> {
+    fn of(field: Option<Element<'a>>) -> Self {
+        let list = field.and_then(|field| field.elements().expect(tag::SEQUENCE));
+        Self(list.map_or(Elements(&[]), Element::elements))
+    }
+
+    fn find(self, wanted: &[u8]) -> Option<&'a [u8]> {
+        let mut all = self.0;
+        while let Some(extension) = all.next() {
+            let mut parts = extension.elements();
+            if parts.expect(tag::OID)?.value == wanted {
+                return std::iter::from_fn(|| parts.next())
+                    .find(|part| part.tag == tag::OCTET_STRING)
+                    .map(|part| part.value);
+            }
+        }
+        None
+    }
+
+    fn authority_key_id(self) -> Option<&'a [u8]> {
+        let found = Elements(self.find(oid::AUTHORITY_KEY_IDENTIFIER)?).expect(tag::SEQUENCE)?;
+        Some(found.elements().optional(tag::primitive(0))?.value)
+    }
+}
+
+mod oid {
+    /// 2.5.29.17
+    pub(super) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+    /// 2.5.29.35
+    pub(super) const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
+}
+
+fn bits(element: Element<'_>) -> Option<&[u8]> {
+    match element.value.split_first() {
+        Some((0, bits)) => Some(bits),
+        Some(_) | None => None,
+    }
+}
+
+fn time(element: Element<'_>) -> Option<SystemTime> {
+    match element.tag {
+        tag::UTC_TIME => UtcTime::from_der(element.whole).ok().map(|time| time.to_system_time()),
+        tag::GENERALIZED_TIME => {
+            GeneralizedTime::from_der(element.whole).ok().map(|time| time.to_system_time())
+        }
+        _ => None,
+    }
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+/// SHA-256 in hexadecimal digits.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+/// Hexadecimal digits in lower case.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)]).collect()
+}
