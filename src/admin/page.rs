@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::state::{Broker, Cluster, Listener, Route, State};
+use super::state::{Broker, Certificates, Cluster, Listener, Route, State};
 
 const HEAD: &str = "<!doctype html>
 <html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>
@@ -55,8 +55,10 @@ fn body(html: &mut String, state: &State) -> fmt::Result {
     for entry in (state.clusters)() {
         cluster(html, &entry)?;
     }
+    certificates(html, &(state.certificates)())?;
     html.push_str("<h2>More</h2><p>");
-    for path in ["readyz?verbose", "metrics", "api/v1/status", "api/v1/connections", "api/v1/routes"] {
+    let api = ["status", "connections", "routes", "certificates"].map(|page| format!("api/v1/{page}"));
+    for path in ["readyz?verbose", "metrics"].into_iter().map(str::to_owned).chain(api) {
         write!(html, "<a href='/{path}'>/{path}</a> ")?;
     }
     html.push_str("</p></html>\n");
@@ -143,6 +145,28 @@ fn cluster(html: &mut String, cluster: &Cluster) -> fmt::Result {
         up(html, broker.up)?;
         let (since, error) = (since.as_deref().unwrap_or_default(), error.as_deref().unwrap_or_default());
         write!(html, "<td>{}<td>{}", Escaped(since), Escaped(error))?;
+    }
+    html.push_str("</table></div>\n");
+    Ok(())
+}
+
+fn certificates(html: &mut String, sides: &[Certificates]) -> fmt::Result {
+    if sides.is_empty() {
+        return Ok(());
+    }
+    html.push_str(
+        "<h2>Certificates</h2><div class=scroll><table><tr><th>listener<th>cluster<th><th>subject<th>until",
+    );
+    for Certificates { listener, cluster, status } in sides {
+        let side = [listener, cluster].map(|name| Escaped(name.as_deref().unwrap_or_default().to_owned()));
+        let presented = status.certificates.iter().map(|c| ("presented", &c.subject, Some(c.not_after)));
+        let trusted = status.authorities.iter().map(|a| ("trusted", &a.subject, Some(a.not_after)));
+        let revoking = status.revocation_lists.iter().map(|l| ("revocations of", &l.issuer, l.next_update));
+        for (what, subject, until) in presented.chain(trusted).chain(revoking) {
+            let [listener, cluster] = &side;
+            let until = until.map(|at| humantime::format_rfc3339_seconds(at).to_string()).unwrap_or_default();
+            write!(html, "<tr><td>{listener}<td>{cluster}<td>{what}<td>{}<td>{until}", Escaped(subject))?;
+        }
     }
     html.push_str("</table></div>\n");
     Ok(())

@@ -193,12 +193,13 @@ impl Acceptor {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let permit = match self.permit(client.ip()) {
             Ok(permit) => permit,
-            Err(rejected) => {
+            Err((rejected, why)) => {
                 self.gate.listener_metrics.rejected(rejected);
                 tracing::debug!(
                     listener = %self.gate.listener,
                     client = %client,
                     reason = rejected.as_str(),
+                    error = why,
                     "connection rejected",
                 );
                 if let Some(repeated) = self.gate.fold.admit(rejected.as_str(), &self.gate.listener) {
@@ -206,6 +207,7 @@ impl Acceptor {
                         listener = %self.gate.listener,
                         client = %client,
                         reason = rejected.as_str(),
+                        error = why,
                         repeated,
                         "connections are rejected",
                     );
@@ -233,13 +235,14 @@ impl Acceptor {
         });
     }
 
-    fn permit(&self, client: IpAddr) -> Result<Permit, Rejected> {
+    /// The permit for a connection, or why there is none: the word, and which limit it is in words.
+    fn permit(&self, client: IpAddr) -> Result<Permit, (Rejected, String)> {
         if !self.networks.admit(client) {
-            return Err(Rejected::Network);
+            return Err((Rejected::Network, "its network is not one that the listener serves".to_owned()));
         }
-        let rejected = |refused| match refused {
-            Refused::Address(_) => Rejected::PerIp,
-            Refused::Process(_) | Refused::Listener(_) => Rejected::Limit,
+        let rejected = |refused: Refused| match refused {
+            Refused::Address(_) => (Rejected::PerIp, refused.to_string()),
+            Refused::Process(_) | Refused::Listener(_) => (Rejected::Limit, refused.to_string()),
         };
         let mut permit = self.limits.admit().map_err(rejected)?;
         permit.admit_address(client).map_err(rejected)?;

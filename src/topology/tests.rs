@@ -1,6 +1,7 @@
 //! A topology in front of brokers that are told what to answer.
 
 use std::sync::atomic::AtomicUsize;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_response::ApiVersion;
@@ -14,8 +15,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::reaching::Reaching;
-use std::time::Instant;
-
 use super::*;
 use crate::connect::{self, Dialer};
 use crate::kafka::header::{RequestHeader, read_past};
