@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
 
+#[path = "config/fixtures.rs"]
+mod fixtures;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,11 +22,13 @@ const VARIABLES: [(&str, &str); 4] =
     [("KAFKA_PASSWORD", "hunter2"), ("ADMIN_TOKEN", "hunter2"), ("SECRET", "hunter2"), ("EMPTY", "")];
 
 fn surroundings() -> Surroundings {
+    fixtures::enter();
     Surroundings {
         environment: VARIABLES.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         machine: Machine { descriptors: 1 << 20, memory_bytes: 64 << 30 },
         host_name: "gateway-1".to_owned(),
         elsewhere: false,
+        certificates: false,
     }
 }
 

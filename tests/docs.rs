@@ -57,6 +57,7 @@ fn surroundings() -> Surroundings {
         machine: Machine { descriptors: 1 << 20, memory_bytes: 64 << 30 },
         host_name: "gateway-1".to_owned(),
         elsewhere: false,
+        certificates: false,
     }
 }
 
@@ -93,7 +94,7 @@ fn settings() -> BTreeSet<String> {
             }
         }
     }
-    for own in ["main", "external", "env", "file"] {
+    for own in ["main", "external", "internet", "env", "file"] {
         names.remove(own);
     }
     names
@@ -114,8 +115,11 @@ fn every_setting_that_is_known_is_in_the_example() {
     let wrong = "\
 x: 1
 node: { x: 1 }
-clusters: { main: { x: 1, discovery: { x: 1, sasl: { x: 1 } } } }
-listeners: { a: { x: 1, routing: { x: 1, port: { x: 1, ranges: [{ x: 1 }] } }, networks: { x: 1 }, limits: { x: 1 } } }
+clusters: { main: { x: 1, tls: { x: 1 }, discovery: { x: 1, sasl: { x: 1 }, tls: { x: 1 } } } }
+listeners:
+  a: { x: 1, routing: { x: 1, port: { x: 1, ranges: [{ x: 1 }] } }, networks: { x: 1 }, limits: { x: 1 } }
+  b: { tls: { x: 1, certificates: { x: 1 } }, upstream_identity: { x: 1, tls: { x: 1 } }, routing: { sni: { x: 1 } } }
+tls: { x: 1 }
 limits: { x: 1 }
 admin: { x: 1 }
 log: { x: 1 }
@@ -127,7 +131,7 @@ shutdown: { x: 1 }
         .filter_map(|fault| fault.help.as_ref()?.strip_prefix("known here: "))
         .flat_map(|names| names.split(", ").map(str::to_owned))
         .collect();
-    assert_eq!(faults.iter().filter(|fault| fault.title == "unknown setting `x`").count(), 15);
+    assert_eq!(faults.iter().filter(|fault| fault.title == "unknown setting `x`").count(), 23);
     let shown = settings();
     assert_eq!(known.difference(&shown).collect::<Vec<_>>(), Vec::<&String>::new());
     assert_eq!(shown.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new());
@@ -136,7 +140,7 @@ shutdown: { x: 1 }
 #[test]
 fn the_page_of_codes_is_the_table() {
     let mut text = String::from(
-        "# Codes\n\n<!-- Written by `UPDATE=1 cargo test --test docs` from src/config/codes.rs. -->\n\n\
+        "# Codes\n\n<!-- Written by `UPDATE=1 cargo test --test docs` from src/config/codes/table.rs. -->\n\n\
          What a code of a configuration fault means, and what to do. `gatehouse explain CODE` says the same \
          without a network.\n",
     );

@@ -110,5 +110,6 @@ pub(super) fn surroundings() -> Surroundings {
         machine: Machine::detect(),
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         elsewhere: false,
+        certificates: false,
     }
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod demo;
+mod effective;
 mod explain;
 mod file;
 mod output;

@@ -36,6 +36,15 @@ impl Pattern {
     }
 }
 
+impl Pattern {
+    /// Whether both may make the same name.
+    fn meets(&self, other: &Self) -> bool {
+        let (before, after) = (&*self.before, &*self.after);
+        (before.starts_with(&*other.before) || other.before.starts_with(before))
+            && (after.ends_with(&*other.after) || other.after.ends_with(after))
+    }
+}
+
 impl std::fmt::Display for Pattern {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{PLACE}{}", self.before, self.after)
@@ -111,6 +120,21 @@ impl Names {
             [one] => format!("nodes: {one}"),
             several => format!("nodes: [{}]", several.join(", ")),
         }
+    }
+
+    /// A name that leads somewhere here and there.
+    pub fn common(&self, other: &Self) -> Option<String> {
+        let bootstrap = [self, other].map(|names| &names.bootstrap);
+        let shared = bootstrap.into_iter().find(|name| self.door(name).and(other.door(name)).is_some());
+        if let Some(name) = shared {
+            return Some(name.to_string());
+        }
+        // Patterns that differ may still make one name: `b{node}` and `b1{node}`.
+        if !self.brokers.meets(&other.brokers) {
+            return None;
+        }
+        let nodes = self.nodes.iter().copied().flat_map(NodeRange::nodes);
+        nodes.map(|node| self.brokers.name(node)).find(|name| other.door(name).is_some())
     }
 
     fn holds(&self, node: NodeId) -> bool {
@@ -200,6 +224,29 @@ mod tests {
         assert_eq!(names.range_to_add(NodeId(100)), "nodes: [0-100, 1000-2147483647]");
         names.nodes.truncate(1);
         assert_eq!(names.range_to_add(NodeId(100)), "nodes: 0-100");
+    }
+
+    #[test]
+    fn names_of_two_listeners_may_meet() {
+        let names = |bootstrap: &str, brokers: &str, last| Names {
+            bootstrap: bootstrap.into(),
+            brokers: brokers.parse().unwrap(),
+            nodes: vec![NodeRange { first: NodeId(0), last: NodeId(last) }],
+            port: 9092,
+        };
+        let one = names("kafka.x", "b{node}.kafka.x", 9);
+        let common = |other: &Names| one.common(other);
+        assert_eq!(common(&one).as_deref(), Some("kafka.x"));
+        assert_eq!(common(&names("b3.kafka.x", "c{node}.kafka.x", 9)).as_deref(), Some("b3.kafka.x"));
+        assert_eq!(common(&names("kafka.y", "b{node}.kafka.x", 0)).as_deref(), Some("b0.kafka.x"));
+        assert_eq!(
+            common(&names("kafka.y", "b1{node}.kafka.x", 9)),
+            None,
+            "ten and more are no nodes of the first"
+        );
+        let wide = names("kafka.z", "b{node}.kafka.x", 19);
+        assert_eq!(wide.common(&names("kafka.y", "b1{node}.kafka.x", 9)).as_deref(), Some("b10.kafka.x"));
+        assert_eq!(common(&names("kafka.y", "b{node}.kafka.y", 9)), None);
     }
 
     proptest! {

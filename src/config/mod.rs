@@ -28,6 +28,9 @@ pub struct Surroundings {
     /// Whether the gateway would run elsewhere. Then unset variables, files with secrets and the machine's
     /// limits are no faults, and there is a configuration only where none of them was needed.
     pub elsewhere: bool,
+    /// Whether the files of certificates are read and checked. Whoever only wants to know what the text means
+    /// need not be able to read keys. Without effect where the gateway would run elsewhere.
+    pub certificates: bool,
 }
 
 /// A checked configuration: nothing in it is left to decide.
@@ -168,6 +171,7 @@ mod tests {
             machine: Machine { descriptors: 1 << 20, memory_bytes: 64 << 30 },
             host_name: "gw-1".to_owned(),
             elsewhere: false,
+            certificates: true,
         }
     }
 

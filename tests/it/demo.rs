@@ -26,6 +26,7 @@ async fn records_flow_through_the_gateway_beside_a_busy_port() {
         machine: Machine { descriptors: 4_096, memory_bytes: 1 << 30 },
         host_name: "it".to_owned(),
         elsewhere: false,
+        certificates: false,
     };
     let runtimes = Runtimes { data: Handle::current(), control: Handle::current() };
     let demo = Demo::start(wanted, &surroundings, &runtimes).await.expect("free ports");

@@ -113,6 +113,7 @@ shutdown: {{ ready_delay: 0s, drain_timeout: 10s, hard_stop_after: 20s }}
             machine: Machine { descriptors: 1 << 16, memory_bytes: 8 << 30 },
             host_name: "it".to_owned(),
             elsewhere: false,
+            certificates: false,
         };
         let loaded = config::load("it.yaml", text, &surroundings);
         let (config, _) = loaded.unwrap_or_else(|faults| panic!("{faults}"));

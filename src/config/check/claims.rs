@@ -5,6 +5,8 @@ use std::ops::RangeInclusive;
 
 use super::Check;
 use super::listener::Bind;
+use super::names::Named;
+use crate::cluster;
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::listen;
@@ -60,9 +62,17 @@ struct Told {
     listener: String,
 }
 
+/// The names of a listener.
+struct Names {
+    names: cluster::Names,
+    place: Place,
+    listener: String,
+}
+
 /// All that the file wants to bind, tell and dial.
 #[derive(Default)]
 pub(super) struct Claims {
+    names: Vec<Names>,
     bound: Vec<Bound>,
     told: Vec<Told>,
     dialed: Vec<(HostPort, Place)>,
@@ -96,6 +106,14 @@ impl Claims {
         });
     }
 
+    pub(super) fn name(&mut self, named: &Named, listener: &str) {
+        self.names.push(Names {
+            names: named.names.clone(),
+            place: named.place.clone(),
+            listener: listener.to_owned(),
+        });
+    }
+
     pub(super) fn dial(&mut self, address: &HostPort, place: &Place) {
         self.dialed.push((address.clone(), place.clone()));
     }
@@ -111,6 +129,7 @@ impl Check<'_> {
     pub(super) fn cross_check(&mut self, claims: &Claims) {
         self.bound_twice(&claims.bound);
         self.told_twice(&claims.told);
+        self.named_twice(&claims.names);
         self.leads_to_itself(claims);
     }
 
@@ -159,6 +178,28 @@ impl Check<'_> {
         }
     }
 
+    /// Two listeners may have one name that resolves differently for the clients of each.
+    fn named_twice(&mut self, names: &[Names]) {
+        let mut reported = 0;
+        for (at, other) in names.iter().enumerate() {
+            for one in names.iter().take(at).filter(|one| one.names.port == other.names.port) {
+                let Some(name) = one.names.common(&other.names) else { continue };
+                let title = format!("clients of two listeners are told `{name}` port {}", other.names.port);
+                let warning = Diagnostic::warning(Code::NamesMeet, title, &other.place)
+                    .label(format!(
+                        "listener `{}`, unless the name means another address to its clients",
+                        other.listener
+                    ))
+                    .also(&one.place, format!("listener `{}`", one.listener));
+                self.note(warning.help("give each listener names of its own"));
+                reported += 1;
+                if reported == FAULTS_MAX {
+                    return;
+                }
+            }
+        }
+    }
+
     fn leads_to_itself(&mut self, claims: &Claims) {
         for (address, place) in &claims.dialed {
             let ip = if address.host.as_str().eq_ignore_ascii_case("localhost") {
@@ -180,6 +221,16 @@ impl Check<'_> {
                 let warning = Diagnostic::warning(Code::LeadsToItself, title, place)
                     .label("unless the name means a broker where the gateway runs")
                     .also(&told.place, format!("clients are told this name; {}", told.label));
+                self.note(warning);
+            } else if let Some(named) = claims.names.iter().find(|named| {
+                named.names.port == address.port && named.names.door(address.host.as_str()).is_some()
+            }) {
+                let warning = Diagnostic::warning(Code::LeadsToItself, title, place)
+                    .label("unless the name means a broker where the gateway runs")
+                    .also(
+                        &named.place,
+                        format!("clients of listener `{}` are told this name", named.listener),
+                    );
                 self.note(warning);
             }
         }

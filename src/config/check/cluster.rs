@@ -26,6 +26,7 @@ const SETTINGS: &[&str] = &[
     "nodes",
     "allow",
     "source_address",
+    "tls",
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -60,6 +61,7 @@ impl Check<'_> {
             (None, Ok(None)) => self.required(&section, &what, "bootstrap").and(Err(Reported)),
             (None, Err(Reported)) => Err(Reported),
         };
+        let tls = self.cluster_tls(&section);
         let discovery = self.discovery(&section, nodes);
         let timeout = self.duration_or(section.get("connect_timeout"), SECOND * 5, SECOND / 10);
         let refresh = self.duration_or(section.get("metadata_refresh"), SECOND * 30, SECOND);
@@ -82,7 +84,7 @@ impl Check<'_> {
                 source_address: source_address?,
                 allow: allow?,
             },
-            tls: None,
+            tls: tls?,
         })
     }
 
@@ -136,7 +138,7 @@ impl Check<'_> {
         if !matches!(value.value, Value::Map(_)) {
             return self.choice(value, &[("learn-only", ())]).map(|()| Discovery::LearnOnly);
         }
-        let section = self.section(value, &name.place, "`discovery`", &["sasl"])?;
+        let section = self.section(value, &name.place, "`discovery`", &["sasl", "tls"])?;
         let sasl = section.entry("sasl").map(|(name, value)| self.sasl(name, value)).transpose()?;
         Ok(Discovery::Own(sasl))
     }

@@ -9,41 +9,72 @@ use super::process::Requests;
 use super::section::{Section, closest};
 use super::value::all;
 use super::{Check, Checked, Reported};
-use crate::config::Listener;
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::yaml::{Name, Node};
+use crate::config::{Cluster, Listener};
 use crate::listen::{self, Networks};
 use crate::{limits, relay};
 
-const SETTINGS: &[&str] =
-    &["bind", "ipv6_only", "cluster", "advertise", "routing", "networks", "limits", "unknown_apis"];
-const LIMITS: &[&str] =
-    &["max_connections", "max_connections_per_ip", "idle_timeout", "first_request_timeout"];
+const SETTINGS: &[&str] = &[
+    "bind",
+    "ipv6_only",
+    "cluster",
+    "advertise",
+    "routing",
+    "tls",
+    "upstream_identity",
+    "networks",
+    "limits",
+    "unknown_apis",
+];
+const LIMITS: &[&str] = &[
+    "max_connections",
+    "max_connections_per_ip",
+    "handshakes_per_second",
+    "handshake_timeout",
+    "first_request_timeout",
+    "idle_timeout",
+    "max_connection_age",
+];
+/// Limits of handshakes.
+const LIMITS_OF_TLS: &[&str] = &["handshakes_per_second", "handshake_timeout"];
 
 /// Listeners of one process; each takes ports, series of metrics and a task.
 const LISTENERS_MAX: usize = 256;
+/// Connections that live shorter do more handshakes than work.
+const AGE_MIN: Duration = Duration::from_secs(10);
 /// Addresses of one listener.
 const ADDRESSES_MAX: usize = 16;
 
 /// What all listeners have from other sections.
 #[derive(Clone, Copy)]
-pub(super) struct Shared {
+pub(super) struct Shared<'s> {
     pub(super) requests: Requests,
     pub(super) drain_timeout: Duration,
+    /// The clusters, in the order of the file; none where one of them has a fault.
+    pub(super) clusters: &'s [Cluster],
 }
 
 /// How long a client may wait before the gateway closes the connection.
 #[derive(Clone, Copy)]
 struct Times {
-    idle: Duration,
+    handshake: Duration,
     first_request: Duration,
+    idle: Duration,
+    /// How long it may live.
+    age: Option<Duration>,
 }
 
 impl Default for Times {
     fn default() -> Self {
-        // A broker's own limit is 10 minutes: it closes first, and its close is passed on.
-        Self { idle: Duration::from_secs(11 * 60), first_request: Duration::from_secs(10) }
+        Self {
+            handshake: Duration::from_secs(10),
+            first_request: Duration::from_secs(10),
+            // A broker's own limit is 10 minutes: it closes first, and its close is passed on.
+            idle: Duration::from_secs(11 * 60),
+            age: None,
+        }
     }
 }
 
@@ -59,7 +90,7 @@ impl Check<'_> {
     pub(super) fn listeners(
         &mut self,
         file: &Section<'_>,
-        shared: Shared,
+        shared: Shared<'_>,
         claims: &mut Claims,
     ) -> Checked<Vec<Listener>> {
         let node = self.required(file, "the file", "listeners")?;
@@ -78,7 +109,7 @@ impl Check<'_> {
         &mut self,
         (name, value): (&Name, &Node),
         clusters: &[&str],
-        shared: Shared,
+        shared: Shared<'_>,
         claims: &mut Claims,
     ) -> Checked<Listener> {
         let named = self.name(name);
@@ -89,15 +120,19 @@ impl Check<'_> {
             claims.bind(bind, bind.port..=bind.port, bind.place, Kind::Bootstrap(&name.text));
         }
         let cluster = self.which_cluster(&section, &what, clusters);
-        let routes = self.routes(&section, &name.text, bind.as_ref().ok(), claims);
+        let routing = self.routes(&section, &name.text, bind.as_ref().ok(), claims);
+        let tls = self.listener_tls(&section, routing.as_ref().ok());
+        let leads_to = cluster.ok().and_then(|index| shared.clusters.get(index));
+        let upstream = self.listener_upstream(&section, &name.text, &tls, leads_to);
         let networks = section.entry("networks").map(|(name, node)| self.client_networks(name, node));
         let limits = section.entry("limits");
-        let limits = limits.map(|(name, node)| self.listener_limits(name, node)).transpose();
+        let has_tls = section.get("tls").is_some();
+        let limits = limits.map(|(name, node)| self.listener_limits(name, node, has_tls)).transpose();
         let choices = &[("close", false), ("pass", true)];
         let pass_unknown_apis = section.get("unknown_apis").map(|node| self.choice(node, choices));
         named?;
         let (limits, times) = limits?.unwrap_or_default();
-        let (bind, routes) = (bind?, Arc::new(routes?));
+        let (bind, routes) = (bind?, Arc::new(routing?.routes));
         Ok(Listener {
             cluster: cluster?,
             limits,
@@ -110,12 +145,12 @@ impl Check<'_> {
             relay: relay::Options {
                 idle_timeout: times.idle,
                 drain_timeout: shared.drain_timeout,
-                max_age: None,
+                max_age: times.age,
             },
             first_request_timeout: times.first_request,
-            tls: None,
-            handshake_timeout: Duration::from_secs(10),
-            upstream: None,
+            tls: tls?.map(|tls| tls.options),
+            handshake_timeout: times.handshake,
+            upstream: upstream?,
             listen: listen::Options {
                 name: name.text.clone(),
                 binds: bind.addresses,
@@ -223,19 +258,31 @@ impl Check<'_> {
         Ok(Networks { allow: allow?.unwrap_or_default(), deny: deny?.unwrap_or_default() })
     }
 
-    fn listener_limits(&mut self, name: &Name, node: &Node) -> Checked<(limits::ListenerOptions, Times)> {
+    fn listener_limits(
+        &mut self,
+        name: &Name,
+        node: &Node,
+        has_tls: bool,
+    ) -> Checked<(limits::ListenerOptions, Times)> {
         let section = self.section(node, &name.place, "`limits`", LIMITS)?;
+        for (name, _) in LIMITS_OF_TLS.iter().filter(|_| !has_tls).filter_map(|name| section.entry(name)) {
+            let title = format!("`{}` has no effect without `tls`", name.text);
+            self.note(Diagnostic::warning(Code::NoEffect, title, &name.place));
+        }
         let max_connections = section.get("max_connections").map(|node| self.limit(node)).transpose();
         let per_ip = section.get("max_connections_per_ip").map(|node| self.limit(node)).transpose();
         let default = Times::default();
         let least = Duration::from_millis(100);
+        let handshakes = section.get("handshakes_per_second").map(|node| self.limit(node)).transpose();
+        let handshake = self.duration_or(section.get("handshake_timeout"), default.handshake, least);
         let idle = self.duration_or(section.get("idle_timeout"), default.idle, least);
+        let age = section.get("max_connection_age").map(|node| self.duration(node, AGE_MIN)).transpose();
         let first = self.duration_or(section.get("first_request_timeout"), default.first_request, least);
         let limits = limits::ListenerOptions {
             max_connections: max_connections?,
             max_connections_per_ip: per_ip?,
-            handshakes_per_second: None,
+            handshakes_per_second: handshakes?.and_then(|number| u32::try_from(number).ok()),
         };
-        Ok((limits, Times { idle: idle?, first_request: first? }))
+        Ok((limits, Times { handshake: handshake?, first_request: first?, idle: idle?, age: age? }))
     }
 }

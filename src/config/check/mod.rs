@@ -2,11 +2,15 @@
 
 mod claims;
 mod cluster;
+mod identity;
 mod listener;
+mod names;
 mod process;
 mod routing;
 mod secret;
 mod section;
+mod tls;
+mod upstream;
 mod value;
 
 use super::diagnostic::Diagnostic;
@@ -30,7 +34,8 @@ pub(super) struct Check<'a> {
     pub(super) faults: Vec<Diagnostic>,
 }
 
-const SETTINGS: &[&str] = &["version", "node", "clusters", "listeners", "limits", "admin", "log", "shutdown"];
+const SETTINGS: &[&str] =
+    &["version", "node", "clusters", "listeners", "limits", "tls", "admin", "log", "shutdown"];
 
 impl Check<'_> {
     /// Keeps a fault after which the checked value can still be used, or a warning.
@@ -59,10 +64,12 @@ impl Check<'_> {
         let shared = Shared {
             requests: requests.unwrap_or_default(),
             drain_timeout: shutdown.unwrap_or_default().drain_timeout,
+            clusters: clusters.as_deref().unwrap_or_default(),
         };
         let listeners = self.listeners(&file, shared, &mut claims);
         let admin = self.admin(&file, &mut claims);
         let log = self.log(&file);
+        let reload_interval = self.reload_interval(&file);
         let limits = self.limits(limits, claims.ports());
         self.cross_check(&claims);
         self.unused(&file, &listeners);
@@ -75,7 +82,7 @@ impl Check<'_> {
             admin: admin?,
             log: log?,
             shutdown: shutdown?,
-            tls_reload_interval: std::time::Duration::from_secs(10),
+            tls_reload_interval: reload_interval?,
         })
     }
 }

@@ -22,6 +22,7 @@ const LIMITS: &[&str] = &[
     "max_request_bytes",
     "max_in_flight_requests",
     "held_bytes",
+    "max_handshakes",
 ];
 const NAME_BYTES_MAX: usize = 63;
 /// Smaller budgets would make every read a small one.
@@ -29,6 +30,10 @@ const HELD_BYTES_MIN: u64 = 1 << 20;
 /// The upper end is what a frame's length can say.
 const REQUEST_BYTES: RangeInclusive<u64> = 1 << 10..=i32::MAX as u64;
 const IN_FLIGHT: RangeInclusive<u64> = 1..=65_536;
+const HANDSHAKES: RangeInclusive<u64> = 1..=65_536;
+/// How often the files of certificates are looked at where the file does not say, and at most.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+const RELOAD_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// The limits of requests.
 #[derive(Clone, Copy)]
@@ -110,12 +115,15 @@ impl Check<'_> {
         let asked = get("max_connections").map(|node| Ok((self.limit(node)?, &node.place))).transpose();
         let per_ip = get("max_connections_per_ip").map(|node| self.limit(node)).transpose();
         let held = get("held_bytes").map(|node| self.held_bytes(node)).transpose();
+        let handshakes = get("max_handshakes").map(|node| self.number(node, &HANDSHAKES)).transpose();
         let max_connections = self.fitting(asked?, ports, section.map(|section| section.name));
         Ok(limits::Options {
             max_connections: max_connections?,
             max_connections_per_ip: per_ip?,
             held_bytes: held?.unwrap_or_else(|| self.surroundings.machine.held_bytes()),
-            max_handshakes: limits::max_handshakes(),
+            max_handshakes: handshakes?
+                .and_then(|number| usize::try_from(number).ok())
+                .unwrap_or_else(limits::max_handshakes),
         })
     }
 
@@ -152,6 +160,13 @@ impl Check<'_> {
             Err(_) if self.surroundings.elsewhere => Err(Reported),
             Err(error) => self.report(Diagnostic::error(Code::DoesNotFit, error.to_string(), &place)),
         }
+    }
+
+    /// How often the files of certificates are looked at.
+    pub(super) fn reload_interval(&mut self, file: &Section<'_>) -> Checked<Duration> {
+        let Some((name, node)) = file.entry("tls") else { return Ok(RELOAD_INTERVAL) };
+        let section = self.section(node, &name.place, "`tls`", &["reload_interval"])?;
+        self.duration_or(section.get("reload_interval"), RELOAD_INTERVAL, RELOAD_INTERVAL_MIN)
     }
 
     /// The admin pages.

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 
 use super::claims::{Claims, Kind};
 use super::listener::Bind;
+use super::names::Named;
 use super::section::Section;
 use super::value::all;
 use super::{Check, Checked, Reported};
-use crate::cluster::{PortRange, Ports, Routes};
+use crate::cluster::{NodeRange, PortRange, Ports, Routes};
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
-use crate::config::yaml::{Name, Node};
+use crate::config::yaml::Node;
 use crate::kafka::NodeId;
 use crate::net::{Host, HostPort};
 
@@ -19,20 +20,64 @@ const DEFAULT_NODES: u16 = 100;
 /// Ranges of one listener.
 const RANGES_MAX: usize = 64;
 
+/// What clients are told, and where the configuration says so.
+pub(super) struct Routing {
+    pub(super) routes: Routes,
+    /// The place of the host, or of the bootstrap name.
+    pub(super) told: Place,
+    /// The places of names, where names tell the brokers apart.
+    pub(super) named: Option<Named>,
+}
+
 impl Check<'_> {
-    /// What clients are told, and the ports behind it.
+    /// What clients are told, and what leads to which broker.
     pub(super) fn routes(
         &mut self,
         section: &Section<'_>,
         listener: &str,
         bind: Option<&Bind<'_>>,
         claims: &mut Claims,
-    ) -> Checked<Routes> {
+    ) -> Checked<Routing> {
+        let routing = match section.entry("routing") {
+            None => None,
+            Some((name, node)) => {
+                self.no_passthrough(node)?;
+                let routing = self.section(node, &name.place, "`routing`", &["port", "sni"])?;
+                if let (Some((port, _)), Some((sni, _))) = (routing.entry("port"), routing.entry("sni")) {
+                    let title = "a listener routes by `port` or by `sni`, not by both";
+                    let fault =
+                        Diagnostic::error(Code::WrongKind, title, &sni.place).also(&port.place, "and this");
+                    return self.report(fault.help("make it two listeners of one cluster"));
+                }
+                Some(routing)
+            }
+        };
+        let Some((name, node)) = routing.and_then(|routing| routing.entry("sni")) else {
+            return self.ports(section, routing, (listener, bind), claims);
+        };
+        self.no_passthrough(node)?;
+        let named = self.names((name, node), listener, bind, claims)?;
+        self.no_advertise(section, &named);
+        Ok(Routing {
+            told: named.bootstrap.clone(),
+            routes: Routes::Names(named.names.clone()),
+            named: Some(named),
+        })
+    }
+
+    /// One host and a port for each node.
+    fn ports(
+        &mut self,
+        section: &Section<'_>,
+        routing: Option<Section<'_>>,
+        (listener, bind): (&str, Option<&Bind<'_>>),
+        claims: &mut Claims,
+    ) -> Checked<Routing> {
         let what = format!("listener `{listener}`");
         let advertised = self
             .required(section, &what, "advertise")
             .and_then(|node| Ok((self.advertise(node)?, &node.place)));
-        let declared = section.entry("routing").map(|(name, node)| self.ranges(name, node)).transpose();
+        let declared = routing.map(|routing| self.ranges(&routing)).transpose();
         let bind = bind.ok_or(Reported)?;
         let told = advertised.as_ref().ok().and_then(|((_, port), _)| *port).unwrap_or(bind.port);
         let ranges = match declared? {
@@ -51,11 +96,12 @@ impl Check<'_> {
             let kind = Kind::Nodes(listener, range.first.0, range.last.0);
             claims.tell(&host, range.advertise..=range.advertise + (ports - 1), place, kind);
         }
-        Ok(Routes::Ports(Ports {
+        let routes = Routes::Ports(Ports {
             host: host.as_str().into(),
             bootstrap: told,
             ranges: ranges.into_iter().map(|(range, _)| range).collect(),
-        }))
+        });
+        Ok(Routing { routes, told: place.clone(), named: None })
     }
 
     /// `host`, or `host:port` where clients see another port than the one that is bound.
@@ -101,9 +147,8 @@ impl Check<'_> {
         }
     }
 
-    fn ranges(&mut self, name: &Name, node: &Node) -> Checked<Vec<(PortRange, Place)>> {
-        let routing = self.section(node, &name.place, "`routing`", &["port"])?;
-        let node = self.required(&routing, "`routing`", "port")?;
+    fn ranges(&mut self, routing: &Section<'_>) -> Checked<Vec<(PortRange, Place)>> {
+        let node = self.required(routing, "`routing`", "port")?;
         let port = self.section(node, routing.name, "`port`", &["ranges"])?;
         let node = self.required(&port, "`port`", "ranges")?;
         let items = self.list(node, "`ranges`")?;
@@ -112,20 +157,8 @@ impl Check<'_> {
             return self.report(Diagnostic::error(Code::Number, title, &self.visible(&node.place)));
         }
         let ranges = all(items.into_iter().map(|item| self.range(item)))?;
-        for (at, (range, place)) in ranges.iter().enumerate() {
-            let overlap =
-                |(other, _): &&(PortRange, Place)| other.first <= range.last && range.first <= other.last;
-            if let Some((other, other_place)) =
-                ranges.get(..at).and_then(|before| before.iter().find(overlap))
-            {
-                let first = range.first.max(other.first);
-                let fault =
-                    Diagnostic::error(Code::RangesOverlap, format!("node {first} is in two ranges"), place)
-                        .label(format!("nodes {} to {}", range.first, range.last))
-                        .also(other_place, format!("nodes {} to {}", other.first, other.last));
-                return self.report(fault);
-            }
-        }
+        let nodes: Vec<_> = ranges.iter().map(|(range, place)| (range.nodes(), place)).collect();
+        self.no_overlap(&nodes)?;
         Ok(ranges)
     }
 
@@ -136,7 +169,7 @@ impl Check<'_> {
         let nodes = nodes.and_then(|node| self.node_range(node));
         let bind = self.required(&section, "the range", "bind").and_then(|node| self.port(node));
         let advertise = section.get("advertise").map(|node| self.port(node)).transpose();
-        let ((first, last), bind, place) = (nodes?, bind?, place?);
+        let (NodeRange { first, last }, bind, place) = (nodes?, bind?, place?);
         let range = PortRange { first, last, bind, advertise: advertise?.unwrap_or(bind) };
         if range.ports().is_some() {
             return Ok((range, place));
@@ -147,20 +180,6 @@ impl Check<'_> {
         self.report(
             fault.label("each node id takes one port").help("declare the ids that there are, or start lower"),
         )
-    }
-
-    fn node_range(&mut self, node: &Node) -> Checked<(NodeId, NodeId)> {
-        let text = self.text(node)?;
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let id = |text: &str| text.trim().parse::<i32>().ok().filter(|id| *id >= 0).map(NodeId);
-        match (id(first), id(last)) {
-            (Some(first), Some(last)) if first <= last => Ok((first, last)),
-            (Some(first), Some(last)) => {
-                let fix = format!("{last}-{first}");
-                self.bad(Code::NodeRange, node, "a range: the last id is below the first", Some(&fix))
-            }
-            _ => self.bad(Code::NodeRange, node, "a range of node ids such as `0-99`", None),
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One map of the file: known names only, each asked for by name.
 
+use super::tls::passthrough;
 use super::{Check, Checked, Reported};
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
@@ -27,19 +28,13 @@ impl<'n> Section<'n> {
 
 /// Settings that other versions have or will have, and what to say about them.
 const NOT_OFFERED: &[(&str, &str)] = &[
-    ("tls", TLS),
-    ("sni", "this version routes by port; routing by TLS server name needs TLS, which it does not terminate"),
     ("proxy_protocol", "this version reads no PROXY headers; take the setting out"),
-    ("upstream_identity", TLS),
-    ("client_auth", TLS),
-    ("handshake_timeout", TLS),
     ("auth", "logins pass through to the brokers; this version does not check them itself"),
     ("new_connections_per_second", "this version limits connections by number; see `max_connections_per_ip`"),
-    ("max_connection_age", "this version lets a connection live as long as both sides want"),
 ];
 
-const TLS: &str = "this version neither terminates nor starts TLS; take the setting out, and keep the \
-                   listener in a network that you trust";
+/// What a setting is called elsewhere that would let TLS pass unseen.
+const PASSTHROUGHS: &[&str] = &["passthrough", "tls_passthrough", "ssl_passthrough", "sni_passthrough"];
 
 impl Check<'_> {
     /// The map at `node`; `what` names it in messages. Unknown names are reported.
@@ -124,6 +119,10 @@ impl Check<'_> {
         if let Some((_, help)) = NOT_OFFERED.iter().find(|(other, _)| *other == name.text) {
             let title = format!("this version does not offer `{shown}`");
             self.note(Diagnostic::error(Code::NotOffered, title, &name.place).help(*help));
+            return;
+        }
+        if PASSTHROUGHS.contains(&name.text.as_str()) {
+            self.note(passthrough(&name.place));
             return;
         }
         let title = format!("unknown setting `{shown}`");

@@ -1,97 +1,6 @@
-//! The one table of codes: number, title, explanation. `gatehouse explain` and `docs/errors.md` read it.
+//! What each code is called, why it is a fault, and what to do.
 
-use std::fmt;
-
-/// A kind of fault that a person can act on. The number is part of the surface: it never changes its
-/// meaning and is never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u16)]
-pub enum Code {
-    /// The text is no YAML.
-    Syntax = 1,
-    /// A setting that this version does not know.
-    UnknownSetting = 2,
-    /// `${NAME}` names a variable that is not set.
-    UnsetVariable = 3,
-    /// A list where a map belongs, and the like.
-    WrongKind = 4,
-    /// A setting without which nothing works.
-    MissingSetting = 5,
-    /// No duration with a unit.
-    Duration = 6,
-    /// No size with a unit.
-    Size = 7,
-    /// No address of the form that is needed.
-    Address = 8,
-    /// No number, or one out of bounds.
-    Number = 9,
-    /// None of the words that may stand there.
-    Choice = 10,
-    /// No network in CIDR form.
-    Network = 11,
-    /// A list or map without entries.
-    Empty = 12,
-    /// No range of node ids.
-    NodeRange = 13,
-    /// One port is wanted twice.
-    PortClaimedTwice = 14,
-    /// Two ranges hold the same node id.
-    RangesOverlap = 15,
-    /// A range of nodes runs past the last port.
-    PortsEnd = 16,
-    /// A listener names a cluster that is not there.
-    NoSuchCluster = 17,
-    /// A listener must say which cluster it leads to.
-    WhichCluster = 18,
-    /// A broker address is the gateway itself.
-    LeadsToItself = 19,
-    /// Two ways to learn the brokers.
-    TwoDiscoveries = 20,
-    /// A setting of a later version.
-    NotOffered = 22,
-    /// Times that contradict each other.
-    Times = 23,
-    /// More connections than the process can hold.
-    DoesNotFit = 24,
-    /// A file with a secret cannot be read.
-    SecretFile = 25,
-    /// `${NAME}` in quotes is plain text.
-    QuotedVariable = 26,
-    /// A file format of another version.
-    FormatVersion = 27,
-    /// One advertised address for two things.
-    AdvertisedTwice = 28,
-    /// An advertised address that no client can connect to.
-    Unreachable = 29,
-    /// A name that cannot be used in metrics and logs.
-    BadName = 30,
-    /// A setting without effect beside another.
-    NoEffect = 31,
-}
-
-/// What a code stands for.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry {
-    /// The code.
-    pub code: Code,
-    /// What it is called.
-    pub title: &'static str,
-    /// Why it is a fault, and what to do.
-    pub explanation: &'static str,
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GH{:03}", *self as u16)
-    }
-}
-
-/// Finds what a person typed: `GH014`, `gh14` or `14`.
-pub fn find(text: &str) -> Option<&'static Entry> {
-    let digits = text.trim().trim_start_matches(['g', 'G']).trim_start_matches(['h', 'H']);
-    let number: u16 = digits.parse().ok()?;
-    TABLE.iter().find(|entry| entry.code as u16 == number)
-}
+use super::{Code, Entry};
 
 const fn entry(code: Code, title: &'static str, explanation: &'static str) -> Entry {
     Entry { code, title, explanation }
@@ -238,10 +147,18 @@ would connect to itself until no descriptor is left. Name the brokers' own addre
 how it asks. Keep one of them.",
     ),
     entry(
+        Code::NamesWithoutTls,
+        "routing by server name without TLS",
+        "Where one port serves all brokers, the server name in the TLS handshake (SNI) says which one a client
+wants. So the listener needs a `tls` block with certificates, and must end TLS itself: reading the name alone
+would not do, because the gateway rewrites the addresses in the brokers' answers, and in a connection that is
+sealed between client and broker it cannot read them.",
+    ),
+    entry(
         Code::NotOffered,
         "not offered by this version",
-        "This version neither terminates nor starts TLS, routes by port only, and reads no PROXY headers.
-The setting is refused instead of ignored, because a gateway that looks encrypted and is not would be
+        "This version reads no PROXY headers, checks no logins itself, and limits connections by number, not by
+rate. The setting is refused instead of ignored, because a gateway that looks protected and is not would be
 worse than none. Clients that log in by SASL do so with the brokers; the gateway passes it through.",
     ),
     entry(
@@ -301,28 +218,64 @@ nothing to them: take the name or address by which clients reach this machine, o
         "a setting without effect",
         "The setting can be read, but another one beside it leaves it nothing to decide.",
     ),
+    entry(
+        Code::Passthrough,
+        "TLS cannot be passed through",
+        "A gateway that passes TLS through sees nothing but bytes. The brokers' answers would reach clients as the
+brokers wrote them, with the brokers' own addresses in them: clients would learn the inside of your network, and
+would connect to addresses that they cannot reach, or past the gateway. End TLS at the gateway, with certificates
+of its own, and speak TLS to the brokers behind it with `clusters.NAME.tls`. No byte is in the clear outside the
+process then.",
+    ),
+    entry(
+        Code::KeyStore,
+        "a Java key store",
+        "The gateway reads PEM files, and PKCS#12 files where it is built with the feature `keystore`; it does not
+read JKS. Convert a store with a key once, with
+`keytool -importkeystore -srckeystore gateway.jks -destkeystore gateway.p12 -deststoretype PKCS12`, and name the
+new file with `pkcs12`. From a store with authorities take the certificates out, with
+`keytool -list -rfc -keystore truststore.jks > ca.pem`.",
+    ),
+    entry(
+        Code::ClientAuth,
+        "half of a client authentication",
+        "Asking clients for certificates takes two settings: `client_auth` (`optional` or `required`) and
+`client_ca`, the authorities whose certificates are taken. Revocation lists, mapping rules and resumption mean
+something beside both alone. Half of it is refused, because it looks as if clients were checked, and they are not.",
+    ),
+    entry(
+        Code::UpstreamIdentity,
+        "an identity that anybody could borrow",
+        "`upstream_identity` is the certificate that the gateway shows to brokers for the clients of a listener: to
+the brokers, these clients are all one user. On a listener that takes clients without a certificate, anybody who
+reaches the port would be that user. So the listener must say `client_auth: required`. For its own requests the
+gateway has another certificate, `clusters.NAME.discovery.tls`, which no client ever gets.",
+    ),
+    entry(
+        Code::NoUpstreamTls,
+        "a certificate for brokers that are not spoken to by TLS",
+        "A certificate is shown in a TLS handshake, and the cluster has no `tls` block: the brokers are spoken to in
+the clear. Add `tls: { ca: FILE }` to the cluster; `tls: {}` trusts the authorities of the system.",
+    ),
+    entry(
+        Code::InsecureVerification,
+        "brokers are not verified",
+        "With `verify: insecure-none` the gateway takes whoever answers for a broker: one who gets between the two
+can read and change everything, logins of clients included. The right setting is hardly ever far away: `ca` names
+the authority of the brokers, and `verify: ca` leaves the host name out where certificates do not have it.",
+    ),
+    entry(
+        Code::NamePattern,
+        "not a server name",
+        "`sni.bootstrap` is a DNS name, `sni.brokers` a DNS name with `{node}` in one place, where the id of the
+broker stands: `b{node}.kafka.example.com`. Neither is an address, because clients that connect to an address send
+no server name, and neither has a port, which is `sni.advertised_port`. Put `{node}` into the first label, so that
+one wildcard record and one wildcard certificate do for all brokers.",
+    ),
+    entry(
+        Code::NamesMeet,
+        "one name for two things",
+        "A server name leads to one place: to bootstrap, or to one node. Two listeners that tell clients the same
+name and port are fine only where the name means another address to the clients of each.",
+    ),
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_is_in_order_and_says_something() {
-        assert!(TABLE.windows(2).all(|pair| pair[0].code < pair[1].code));
-        for entry in TABLE {
-            assert!(entry.explanation.len() > 60, "{}", entry.code);
-            assert!(entry.title.len() < 60, "{}", entry.code);
-        }
-    }
-
-    #[test]
-    fn people_type_codes_in_several_ways() {
-        for text in ["GH014", "gh14", "14", " GH14 "] {
-            assert_eq!(find(text).map(|entry| entry.code), Some(Code::PortClaimedTwice), "{text}");
-        }
-        for text in ["GH999", "", "GH", "port"] {
-            assert!(find(text).is_none(), "{text}");
-        }
-    }
-}
