@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::args::Global;
 use super::{Exit, output};
 use crate::app::Runtimes;
+use crate::limits::machine;
 use crate::logging;
 use crate::logging::chain;
 
@@ -48,6 +49,7 @@ fn run<F>(log: &logging::Options, global: &Global, work: impl FnOnce(Runtimes) -
 where
     F: Future<Output = io::Result<Exit>>,
 {
+    machine::refuse_core_files();
     let variable = |name: &str| std::env::var(name).ok();
     let mut log = log.clone();
     if global.quiet {

@@ -117,6 +117,14 @@ impl Machine {
     }
 }
 
+/// Keeps the process from writing core files: they would hold keys and passwords. Where the system refuses,
+/// the old limit holds.
+pub fn refuse_core_files() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    // Lowering a limit is refused to nobody.
+    let _ = setrlimit(Resource::Core, none);
+}
+
 /// Raises the soft limit of open files to the hard one and returns what holds then. Where the system
 /// refuses, the old limit holds.
 pub fn raise_descriptor_limit() -> u64 {
