@@ -183,6 +183,7 @@ fn terminated(tls: &server::Options) -> Value {
         if !clients.trust.crl.is_empty() {
             value["client_crl"] = json!(clients.trust.crl);
         }
+        value["principal_mapping_rules"] = json!(clients.rules.to_string());
         value["resumption"] = json!(clients.resumption);
     }
     value

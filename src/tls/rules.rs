@@ -6,6 +6,8 @@
 
 mod pattern;
 
+use std::fmt;
+
 use regex_lite::{Captures, Regex};
 
 use crate::logging::printable;
@@ -19,7 +21,10 @@ const NAME_BYTES_MAX: usize = 4096;
 /// Rules, of which the first whose pattern matches the whole subject gives the name. By default there is one,
 /// `DEFAULT`: the subject itself.
 #[derive(Clone, Debug)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules {
+    text: String,
+    rules: Vec<Rule>,
+}
 
 /// Why rules cannot be used, or give no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,12 +82,12 @@ impl Rules {
             rules.extend(rule);
             rest = after.trim_start();
         }
-        if rules.is_empty() { Err(Error::Empty) } else { Ok(Self(rules)) }
+        if rules.is_empty() { Err(Error::Empty) } else { Ok(Self { text: text.to_owned(), rules }) }
     }
 
     /// The name for a subject, which is [as Java prints it](super::principal::java_name).
     pub fn apply(&self, subject: &str) -> Result<String, Error> {
-        for rule in &self.0 {
+        for rule in &self.rules {
             if let Some(name) = rule.apply(subject)? {
                 return Ok(name);
             }
@@ -93,7 +98,14 @@ impl Rules {
 
 impl Default for Rules {
     fn default() -> Self {
-        Self(vec![Rule::Default])
+        Self { text: "DEFAULT".to_owned(), rules: vec![Rule::Default] }
+    }
+}
+
+/// As the configuration has it.
+impl fmt::Display for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

@@ -6,7 +6,7 @@ use super::section::Section;
 use super::{Check, Checked};
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
-use crate::config::yaml::Node;
+use crate::config::yaml::{Node, Value};
 use crate::tls::identity::{Password, Source};
 
 /// The settings of a certificate with its key.
@@ -15,15 +15,28 @@ pub(super) const IDENTITY: &[&str] = &["cert", "key", "key_password", "pkcs12", 
 /// The most files that one list names.
 const FILES_MAX: usize = 256;
 
-/// The files that a section names, each with the place of its name.
+/// The files that a section names.
 #[derive(Default)]
-pub(super) struct Files(Vec<(PathBuf, Place)>);
+pub(super) struct Files(Vec<Named>);
+
+struct Named {
+    path: String,
+    place: Place,
+    /// It came from the environment, of which nothing is printed.
+    hidden: bool,
+}
 
 impl Files {
     /// The place of the file that a message speaks of.
     pub(super) fn place(&self, message: &str) -> Option<&Place> {
-        let named = self.0.iter().filter(|(path, _)| message.contains(&*path.to_string_lossy()));
-        named.max_by_key(|(path, _)| path.as_os_str().len()).map(|(_, place)| place)
+        let named = self.0.iter().filter(|file| message.contains(&file.path));
+        named.max_by_key(|file| file.path.len()).map(|file| &file.place)
+    }
+
+    /// The message without what came from the environment.
+    pub(super) fn printable(&self, message: String) -> String {
+        let hidden = self.0.iter().filter(|file| file.hidden);
+        hidden.fold(message, |message, file| message.replace(&file.path, "…"))
     }
 
     pub(super) fn extend(&mut self, other: Self) {
@@ -100,7 +113,11 @@ impl Check<'_> {
             let fault = Diagnostic::error(Code::KeyStore, "a Java key store (JKS) is not read", &node.place);
             return self.report(fault.help(conversion));
         }
-        files.0.push((path.clone(), node.place.clone()));
+        files.0.push(Named {
+            path: text.to_owned(),
+            place: node.place.clone(),
+            hidden: matches!(node.value, Value::Variable(_)),
+        });
         Ok(path)
     }
 

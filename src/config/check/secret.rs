@@ -61,13 +61,14 @@ impl Check<'_> {
         if self.surroundings.elsewhere {
             return Err(Reported);
         }
+        let shown = if matches!(node.value, Value::Variable(_)) { "…" } else { path };
         let refused = |why: String| Diagnostic::error(Code::SecretFile, why, &node.place);
         match fs::read_to_string(path) {
-            Err(error) => self.report(refused(format!("`{path}` cannot be read: {error}"))),
+            Err(error) => self.report(refused(format!("`{shown}` cannot be read: {error}"))),
             Ok(text) => match text.strip_suffix('\n').map_or(text.as_str(), |t| t.trim_end_matches('\r')) {
-                "" => self.report(refused(format!("`{path}` is empty"))),
+                "" => self.report(refused(format!("`{shown}` is empty"))),
                 secret if secret.len() > SECRET_BYTES_MAX => {
-                    self.report(refused(format!("`{path}` is too large for a secret")))
+                    self.report(refused(format!("`{shown}` is too large for a secret")))
                 }
                 secret => Ok(SecretString::from(secret)),
             },

@@ -8,7 +8,7 @@ use super::{Check, Checked};
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::yaml::{Name, Node, Value};
-use crate::tls::rules::Rules;
+use crate::tls::rules::{self, Rules};
 use crate::tls::{Version, server};
 
 const SETTINGS: &[&str] = &[
@@ -174,13 +174,27 @@ impl Check<'_> {
 
     fn rules(&mut self, node: &Node) -> Checked<Rules> {
         let text = self.text(node)?;
-        match Rules::parse(text) {
-            Ok(rules) => Ok(rules),
-            Err(error) => {
-                let title = format!("not a list of mapping rules: {error}");
-                self.report(Diagnostic::error(Code::ClientAuth, title, &self.visible(&node.place)))
-            }
-        }
+        let error = match Rules::parse(text) {
+            Ok(rules) => return Ok(rules),
+            Err(error) => error,
+        };
+        // The part that is at fault, where the file has it letter by letter.
+        let faulty = match &error {
+            rules::Error::Syntax(part)
+            | rules::Error::Pattern { pattern: part, .. }
+            | rules::Error::Replacement { replacement: part, .. } => part.as_str(),
+            _ => "",
+        };
+        let written = self.source.get(node.place.clone()).unwrap_or_default();
+        let place = match written.find(faulty).filter(|_| !faulty.is_empty()) {
+            Some(at) => node.place.start + at..node.place.start + at + faulty.len(),
+            None => self.visible(&node.place),
+        };
+        let title = match node.value {
+            Value::Variable(_) => "the value of the variable is not a list of mapping rules".to_owned(),
+            _ => error.to_string(),
+        };
+        self.report(Diagnostic::error(Code::MappingRules, title, &self.visible(&place)))
     }
 
     /// The certificates that a part of the configuration presents, which is a map with certificate and key.

@@ -79,6 +79,8 @@ pub enum Code {
     KeyStore = 33,
     /// Half of what it takes to ask clients for certificates.
     ClientAuth = 39,
+    /// Rules that make no principals.
+    MappingRules = 40,
     /// An identity that anybody could borrow.
     UpstreamIdentity = 41,
     /// A certificate for brokers that are not spoken to by TLS.

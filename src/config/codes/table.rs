@@ -244,6 +244,15 @@ new file with `pkcs12`. From a store with authorities take the certificates out,
 something beside both alone. Half of it is refused, because it looks as if clients were checked, and they are not.",
     ),
     entry(
+        Code::MappingRules,
+        "not a list of mapping rules",
+        "`principal_mapping_rules` is what a broker calls `ssl.principal.mapping.rules`: rules with commas between,
+of which the first that matches the whole subject counts. `DEFAULT` is the subject itself.
+`RULE:pattern/replacement/` with `L` or `U` after it for lower or upper case:
+`'RULE:^CN=([^,]+),.*$/$1/L,DEFAULT'`. Single quotes make YAML leave the backslashes alone. Patterns are those of
+Java without look-around, back references and possessive quantifiers.",
+    ),
+    entry(
         Code::UpstreamIdentity,
         "an identity that anybody could borrow",
         "`upstream_identity` is the certificate that the gateway shows to brokers for the clients of a listener: to
