@@ -13,7 +13,9 @@ use rcgen::{
 };
 use zeroize::Zeroizing;
 
-/// How long what is made is valid.
+use crate::net::Host;
+
+/// How long what is made is valid, where nobody says otherwise.
 pub const VALID: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What to make.
@@ -23,6 +25,8 @@ pub struct Options {
     pub names: Vec<String>,
     /// The common name of the client, which is its principal by a rule such as `RULE:^CN=([^,]*).*$/$1/`.
     pub client: String,
+    /// How long all of it is valid, from a minute ago.
+    pub valid: Duration,
 }
 
 /// An authority and two pairs. The authority's key is thrown away.
@@ -44,14 +48,16 @@ pub struct Material {
 pub struct Files {
     /// The authority's certificate: `ca.crt`.
     pub ca: PathBuf,
-    /// The gateway's certificate: `server.crt`.
+    /// The gateway's certificate: `tls.crt`.
     pub server_cert: PathBuf,
-    /// The gateway's key: `server.key`.
+    /// The gateway's key: `tls.key`.
     pub server_key: PathBuf,
     /// The client's certificate: `client.crt`.
     pub client_cert: PathBuf,
     /// The client's key: `client.key`.
     pub client_key: PathBuf,
+    /// The client's key and certificate in one file, as Java wants a PEM key store: `client.pem`.
+    pub client_both: PathBuf,
 }
 
 /// Why nothing was made or written.
@@ -59,26 +65,33 @@ pub struct Files {
 #[non_exhaustive]
 pub enum Error {
     /// A name is neither a DNS name nor an address.
-    #[error("no certificate can be made for these names")]
+    #[error("`{0}` is no host name, no wildcard such as *.kafka.example.com and no IP address")]
+    Name(String),
+    /// The library refuses.
+    #[error("no certificate can be made")]
     Make(#[source] rcgen::Error),
     /// The directory or a file in it.
     #[error("`{}` cannot be written", .0.display())]
     Write(PathBuf, #[source] io::Error),
     /// There is something already.
-    #[error("`{}` exists and is left as it is", .0.display())]
+    #[error("`{}` is there already and is left as it is", .0.display())]
     Exists(PathBuf),
 }
 
-/// Makes an authority and two pairs, ECDSA on P-256, [valid](VALID) from a minute ago.
+/// Makes an authority and two pairs, ECDSA on P-256.
 pub fn make(options: &Options) -> Result<Material, Error> {
+    if let Some(wrong) = options.names.iter().find(|name| !is_name(name)) {
+        return Err(Error::Name(wrong.clone()));
+    }
+    let params = |names, common_name: &str| params(names, common_name, options.valid);
     let ca_key = KeyPair::generate().map_err(Error::Make)?;
     let mut ca = params(Vec::new(), "Gatehouse throw-away CA")?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let ca = CertifiedIssuer::self_signed(ca, ca_key).map_err(Error::Make)?;
 
-    let first = options.names.first().map_or("gatehouse", String::as_str);
-    let mut server = params(options.names.clone(), first)?;
+    let first = options.names.first().map(String::as_str).filter(|name| name.len() <= COMMON_NAME_BYTES_MAX);
+    let mut server = params(options.names.clone(), first.unwrap_or("gatehouse"))?;
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let mut client = params(Vec::new(), &options.client)?;
     client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -98,12 +111,14 @@ pub fn make(options: &Options) -> Result<Material, Error> {
 pub fn write(directory: &Path, options: &Options, overwrite: bool) -> Result<Files, Error> {
     let files = Files {
         ca: directory.join("ca.crt"),
-        server_cert: directory.join("server.crt"),
-        server_key: directory.join("server.key"),
+        server_cert: directory.join("tls.crt"),
+        server_key: directory.join("tls.key"),
         client_cert: directory.join("client.crt"),
         client_key: directory.join("client.key"),
+        client_both: directory.join("client.pem"),
     };
-    let all = [&files.ca, &files.server_cert, &files.server_key, &files.client_cert, &files.client_key];
+    let Files { ca, server_cert, server_key, client_cert, client_key, client_both } = &files;
+    let all = [ca, server_cert, server_key, client_cert, client_key, client_both];
     if let Some(there) = all.into_iter().find(|file| !overwrite && file.symlink_metadata().is_ok()) {
         return Err(Error::Exists(there.clone()));
     }
@@ -117,6 +132,7 @@ pub fn write(directory: &Path, options: &Options, overwrite: bool) -> Result<Fil
     put(&files.server_key, &made.server_key, 0o600)?;
     put(&files.client_cert, &made.client_cert, 0o644)?;
     put(&files.client_key, &made.client_key, 0o600)?;
+    put(&files.client_both, &Zeroizing::new(made.client_key.to_string() + &made.client_cert), 0o600)?;
     Ok(files)
 }
 
@@ -128,13 +144,20 @@ fn put(file: &Path, text: &str, mode: u32, overwrite: bool) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(mode).open(file)?.write_all(text.as_bytes())
 }
 
-fn params(names: Vec<String>, common_name: &str) -> Result<CertificateParams, Error> {
+/// The longest common name (RFC 5280, ub-common-name).
+const COMMON_NAME_BYTES_MAX: usize = 64;
+
+fn is_name(name: &str) -> bool {
+    Host::parse(name.strip_prefix("*.").unwrap_or(name).as_bytes()).is_ok()
+}
+
+fn params(names: Vec<String>, common_name: &str, valid: Duration) -> Result<CertificateParams, Error> {
     let mut params = CertificateParams::new(names).map_err(Error::Make)?;
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
     let now = SystemTime::now();
     params.not_before = (now - Duration::from_secs(60)).into();
-    params.not_after = (now + VALID).into();
+    params.not_after = (now + valid).into();
     params.use_authority_key_identifier_extension = true;
     Ok(params)
 }

@@ -4,6 +4,7 @@ pub mod client;
 pub mod dev;
 pub mod hello;
 pub mod identity;
+pub mod inspect;
 pub mod material;
 pub mod principal;
 pub mod reason;

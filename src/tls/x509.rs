@@ -15,6 +15,7 @@ use crate::tls::identity::Name;
 
 /// The tags that are looked for.
 pub(super) mod tag {
+    pub(in crate::tls) const BOOLEAN: u8 = 0x01;
     pub(in crate::tls) const INTEGER: u8 = 0x02;
     pub(in crate::tls) const BIT_STRING: u8 = 0x03;
     pub(in crate::tls) const OCTET_STRING: u8 = 0x04;
@@ -102,6 +103,8 @@ impl<'a> Elements<'a> {
 pub(super) struct Certificate<'a> {
     pub(super) serial: &'a [u8],
     /// The `Name` in DER, from its `SEQUENCE` on.
+    pub(super) issuer: Element<'a>,
+    /// The `Name` in DER, from its `SEQUENCE` on.
     pub(super) subject: Element<'a>,
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
@@ -116,7 +119,7 @@ impl<'a> Certificate<'a> {
         fields.optional(tag::constructed(0));
         let serial = fields.expect(tag::INTEGER)?.value;
         let _algorithm = fields.expect(tag::SEQUENCE)?;
-        let _issuer = fields.expect(tag::SEQUENCE)?;
+        let issuer = fields.expect(tag::SEQUENCE)?;
         let mut validity = fields.expect(tag::SEQUENCE)?.elements();
         let (not_before, not_after) = (time(validity.next()?)?, time(validity.next()?)?);
         let subject = fields.expect(tag::SEQUENCE)?;
@@ -124,7 +127,7 @@ impl<'a> Certificate<'a> {
         fields.optional(tag::primitive(1));
         fields.optional(tag::primitive(2));
         let extensions = Extensions::of(fields.optional(tag::constructed(3)));
-        Some(Self { serial, subject, not_before, not_after, key, extensions })
+        Some(Self { serial, issuer, subject, not_before, not_after, key, extensions })
     }
 
     /// The DNS names, in lower case, and addresses of its `subjectAltName`.
@@ -143,12 +146,38 @@ impl<'a> Certificate<'a> {
         names
     }
 
+    /// The addresses of mail and the URIs of its `subjectAltName`, each with its kind before it.
+    pub(super) fn other_names(&self) -> Vec<String> {
+        let found = self.extensions.find(oid::SUBJECT_ALT_NAME);
+        let list = found.and_then(|value| Elements(value).expect(tag::SEQUENCE));
+        let mut list = list.map_or(Elements(&[]), Element::elements);
+        std::iter::from_fn(|| list.next())
+            .filter_map(|name| {
+                let kind = match name.tag {
+                    MAIL => "email",
+                    URI => "URI",
+                    _ => return None,
+                };
+                Some(format!("{kind}:{}", str::from_utf8(name.value).ok()?))
+            })
+            .collect()
+    }
+
+    /// Whether it says that it may sign others.
+    pub(super) fn is_authority(&self) -> bool {
+        let found = self.extensions.find(oid::BASIC_CONSTRAINTS);
+        let list = found.and_then(|value| Elements(value).expect(tag::SEQUENCE));
+        list.and_then(|list| list.elements().optional(tag::BOOLEAN)).is_some_and(|is| is.value == [0xff])
+    }
+
     /// Which key of the issuer signed it, if it says so.
     pub(super) fn authority_key_id(&self) -> Option<&'a [u8]> {
         self.extensions.authority_key_id()
     }
 }
 
+const MAIL: u8 = tag::primitive(1);
+const URI: u8 = tag::primitive(6);
 const DNS_NAME: u8 = tag::primitive(2);
 const IP_ADDRESS: u8 = tag::primitive(7);
 
@@ -251,6 +280,8 @@ impl<'a> Extensions<'a> {
 mod oid {
     /// 2.5.29.17
     pub(super) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+    /// 2.5.29.19
+    pub(super) const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
     /// 2.5.29.35
     pub(super) const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
 }
