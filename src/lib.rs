@@ -16,6 +16,7 @@ pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod patch;
+pub mod proxy_header;
 pub mod registry;
 pub mod relay;
 pub mod sasl;

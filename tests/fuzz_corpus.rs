@@ -38,3 +38,8 @@ fn responses_of_the_corpus_are_patched() {
 fn connections_of_the_corpus_keep_their_order() {
     replay("connection", checks::connection::check);
 }
+
+#[test]
+fn proxy_headers_of_the_corpus_are_read() {
+    replay("proxy_header", checks::proxy_header::check);
+}

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// `ARCHITECTURE.md` shows the same.
 const LINES: [&[&str]; 11] = [
     &["kafka", "net", "drain", "metrics", "logging"],
-    &["limits", "cluster", "registry"],
+    &["limits", "cluster", "registry", "proxy_header"],
     &["patch", "sasl", "tls", "toy"],
     &["connect"],
     &["relay", "topology"],

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "a target uses one check, the replay all of them")]
 
 pub(crate) mod connection;
+pub(crate) mod proxy_header;
 pub(crate) mod request_header;
 pub(crate) mod response_patch;
 pub(crate) mod scanner;

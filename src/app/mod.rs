@@ -311,6 +311,8 @@ fn accept(listeners: Vec<listen::Bound>, state: &Arc<State>, signal: &Signal) {
             Tls { terminator, handshakes, timeout: listener.handshake_timeout, metrics }
         });
         let gate = Arc::new(Gate {
+            networks: listener.networks.clone(),
+            proxy_protocol: listener.proxy_protocol.clone(),
             tls,
             upstream: state.sides.brokers(Some(name), &cluster.name),
             listener: listener.listen.name.as_str().into(),

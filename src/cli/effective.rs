@@ -138,7 +138,11 @@ fn listener(listener: &Listener, config: &Config) -> Value {
     if let Some(source) = listener.upstream.as_ref().and_then(|tls| tls.identity.as_ref()) {
         value["upstream_identity"]["tls"] = identity(source);
     }
-    for (name, networks) in [("allow", &options.networks.allow), ("deny", &options.networks.deny)] {
+    if let Some(proxy) = &listener.proxy_protocol {
+        let networks = proxy.required_from.iter().map(ToString::to_string);
+        value["proxy_protocol"]["required_from"] = json!(networks.collect::<Vec<_>>());
+    }
+    for (name, networks) in [("allow", &listener.networks.allow), ("deny", &listener.networks.deny)] {
         if !networks.is_empty() {
             value["networks"][name] = json!(networks.iter().map(ToString::to_string).collect::<Vec<_>>());
         }
@@ -267,7 +271,7 @@ mod tests {
         load_text(EXAMPLE);
         let config = load_text(&everything());
         assert!(matches!(config.clusters[0].topology.discovery, Discovery::Own(Some(_))));
-        assert_eq!(config.listeners[0].listen.networks.deny.len(), 1);
+        assert_eq!(config.listeners[0].networks.deny.len(), 1);
         assert_eq!(config.limits.max_connections_per_ip, Some(1000));
     }
 

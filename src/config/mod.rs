@@ -8,7 +8,8 @@ pub mod yaml;
 use std::time::Duration;
 
 use crate::limits::machine::Machine;
-use crate::{admin, connect, limits, listen, logging, relay, tls, topology};
+use crate::limits::networks::Networks;
+use crate::{admin, connect, limits, listen, logging, proxy_header, relay, tls, topology};
 use check::Check;
 use diagnostic::Diagnostics;
 use yaml::Environment;
@@ -74,6 +75,10 @@ pub struct Listener {
     pub cluster: usize,
     /// Its name, what it binds, what clients are told, and who may connect.
     pub listen: listen::Options,
+    /// Where clients may come from.
+    pub networks: Networks,
+    /// Whose PROXY headers are required; `None` takes each connection's own address.
+    pub proxy_protocol: Option<proxy_header::Options>,
     /// How many may connect.
     pub limits: limits::ListenerOptions,
     /// What is done with requests and responses.

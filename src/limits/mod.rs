@@ -4,6 +4,7 @@
 pub mod handshakes;
 pub mod held;
 pub mod machine;
+pub mod networks;
 
 use std::net::IpAddr;
 use std::sync::Arc;

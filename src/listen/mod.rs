@@ -5,15 +5,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use crate::cluster::{Door, Routes};
 use crate::drain::Signal;
-use crate::limits::{ListenerLimits, Permit, Refused};
+use crate::limits::ListenerLimits;
 use crate::metrics::listener::Rejected;
+use crate::session::arrival::{self, Arrival};
 use crate::session::{self, Gate};
 
 /// Connections that may wait to be accepted, on each port.
@@ -33,24 +33,6 @@ pub struct Bind {
     pub v6_only: bool,
 }
 
-/// The client networks that a listener serves.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks {
-    /// Only these; every network when empty.
-    pub allow: Vec<IpNet>,
-    /// Not these, whatever is allowed.
-    pub deny: Vec<IpNet>,
-}
-
-impl Networks {
-    /// Whether a client may connect. An IPv4 address that came over a dual-stack socket is IPv4.
-    pub fn admit(&self, client: IpAddr) -> bool {
-        let client = client.to_canonical();
-        let within = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&client));
-        !within(&self.deny) && (self.allow.is_empty() || within(&self.allow))
-    }
-}
-
 /// What to listen on.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -62,8 +44,6 @@ pub struct Options {
     pub port: u16,
     /// The ports or names of the brokers, and what clients are told of them.
     pub routes: Arc<Routes>,
-    /// The client networks.
-    pub networks: Networks,
 }
 
 /// A port could not be bound.
@@ -118,15 +98,9 @@ impl Bound {
 
     /// Accepts on every port until the signal drains. Connections run on the runtime this is called from.
     pub fn accept(self, gate: &Arc<Gate>, limits: &ListenerLimits, signal: &Signal) {
-        let networks = Arc::new(self.options.networks);
         for (door, listener) in self.doors {
-            let acceptor = Acceptor {
-                door,
-                gate: Arc::clone(gate),
-                limits: limits.clone(),
-                networks: Arc::clone(&networks),
-                signal: signal.clone(),
-            };
+            let acceptor =
+                Acceptor { door, gate: Arc::clone(gate), limits: limits.clone(), signal: signal.clone() };
             let watch = signal.watch();
             tokio::spawn(async move {
                 acceptor.run(listener).await;
@@ -153,7 +127,6 @@ struct Acceptor {
     door: Door,
     gate: Arc<Gate>,
     limits: ListenerLimits,
-    networks: Arc<Networks>,
     signal: Signal,
 }
 
@@ -189,32 +162,11 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, stream: TcpStream, client: SocketAddr) {
-        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-        let permit = match self.permit(client.ip()) {
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let permit = match arrival::admit(peer, &self.gate, &self.limits) {
             Ok(permit) => permit,
-            Err((rejected, why)) => {
-                self.gate.listener_metrics.rejected(rejected);
-                tracing::debug!(
-                    listener = %self.gate.listener,
-                    client = %client,
-                    reason = rejected.as_str(),
-                    error = why,
-                    "connection rejected",
-                );
-                if let Some(repeated) = self.gate.fold.admit(rejected.as_str(), &self.gate.listener) {
-                    tracing::warn!(
-                        listener = %self.gate.listener,
-                        client = %client,
-                        reason = rejected.as_str(),
-                        error = why,
-                        repeated,
-                        "connections are rejected",
-                    );
-                }
-                reset(&stream);
-                return;
-            }
+            Err(turned_away) => return turned_away.tell(&stream, peer, &self.gate),
         };
         let open = self.gate.listener_metrics.opened();
         let keepalive = socket2::TcpKeepalive::new()
@@ -224,29 +176,16 @@ impl Acceptor {
         // Failing here means that the client is gone, which the session finds out by itself.
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive);
-        let session = session::run(stream, client, self.door, Arc::clone(&self.gate), self.signal.child());
+        let arrival = Arrival { stream, peer, door: self.door, permit };
+        let session = session::run(arrival, Arc::clone(&self.gate), self.signal.child());
         let (watch, signal) = (self.signal.watch(), self.signal.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = session => {}
                 () = signal.stopped() => {}
             }
-            drop((permit, open, watch));
+            drop((open, watch));
         });
-    }
-
-    /// The permit for a connection, or why there is none: the word, and which limit it is in words.
-    fn permit(&self, client: IpAddr) -> Result<Permit, (Rejected, String)> {
-        if !self.networks.admit(client) {
-            return Err((Rejected::Network, "its network is not one that the listener serves".to_owned()));
-        }
-        let rejected = |refused: Refused| match refused {
-            Refused::Address(_) => (Rejected::PerIp, refused.to_string()),
-            Refused::Process(_) | Refused::Listener(_) => (Rejected::Limit, refused.to_string()),
-        };
-        let mut permit = self.limits.admit().map_err(rejected)?;
-        permit.admit_address(client).map_err(rejected)?;
-        Ok(permit)
     }
 }
 
@@ -256,35 +195,4 @@ fn is_the_clients(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
     )
-}
-
-/// Turns a connection away at no cost: nothing lingers, and the client backs off as it does when a
-/// broker refuses.
-fn reset(stream: &TcpStream) {
-    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn networks(allow: &[&str], deny: &[&str]) -> Networks {
-        let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
-        Networks { allow: parse(allow), deny: parse(deny) }
-    }
-
-    #[test]
-    fn a_denied_network_wins_over_an_allowed_one() {
-        let networks = networks(&["10.0.0.0/8"], &["10.1.0.0/16"]);
-        assert!(networks.admit("10.2.0.1".parse().unwrap()));
-        assert!(!networks.admit("10.1.0.1".parse().unwrap()));
-        assert!(!networks.admit("192.0.2.1".parse().unwrap()));
-        assert!(networks.admit("::ffff:10.2.0.1".parse().unwrap()), "IPv4 over a dual-stack socket");
-    }
-
-    #[test]
-    fn every_network_is_served_unless_some_are_named() {
-        assert!(Networks::default().admit("2001:db8::1".parse().unwrap()));
-        assert!(!networks(&[], &["2001:db8::/32"]).admit("2001:db8::1".parse().unwrap()));
-    }
 }

@@ -27,7 +27,7 @@ impl Side {
     }
 }
 
-/// Why a client connection was turned away before its first byte was read.
+/// Why a client connection was turned away before the first byte of its own was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejected {
     /// The limit of connections of the process or of the listener.
@@ -38,10 +38,13 @@ pub enum Rejected {
     Network,
     /// The process is out of descriptors.
     Descriptors,
+    /// No PROXY header, or one from somebody who may not send it.
+    ProxyHeader,
 }
 
 impl Rejected {
-    pub(super) const ALL: [Self; 4] = [Self::Limit, Self::PerIp, Self::Network, Self::Descriptors];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Limit, Self::PerIp, Self::Network, Self::Descriptors, Self::ProxyHeader];
 
     /// The value of the label `reason`; the log uses the same word.
     pub const fn as_str(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Rejected {
             Self::PerIp => "per_ip",
             Self::Network => "network",
             Self::Descriptors => "descriptors",
+            Self::ProxyHeader => "proxy_header",
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) const ACCEPTED: Definition = counter(
 pub(super) const REJECTED: Definition = counter(
     "gatehouse_connections_rejected_total",
     &["listener", "reason"],
-    "Client connections turned away before their first byte was read; `descriptors` counts failed accepts.",
+    "Client connections turned away before the first byte of their own was read; `descriptors` counts failed accepts.",
 );
 pub(super) const CLOSED: Definition = counter(
     "gatehouse_connections_closed_total",

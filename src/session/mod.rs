@@ -1,9 +1,9 @@
 //! The story of one connection, from the first byte to the last.
 
+pub mod arrival;
 pub mod ended;
 pub mod welcome;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +11,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use self::arrival::Arrival;
 use self::ended::{Ended, Side, Stage, Weight};
 use self::welcome::{Tls, Welcomed};
 use crate::cluster::Door;
 use crate::drain::Signal;
 use crate::kafka::{LENGTH_BYTES, header};
 use crate::limits::held::HeldBytes;
+use crate::limits::networks::Networks;
 use crate::logging::fold::Fold;
-use crate::metrics;
 use crate::registry::{Connection, Registry};
 use crate::relay::core::{Core, Found, Plan};
 use crate::relay::observer::Observer;
@@ -27,6 +28,7 @@ use crate::relay::{self, Parts, Relay};
 use crate::tls::client::Connector;
 use crate::tls::stream::Transport;
 use crate::topology::{Target, Topology};
+use crate::{metrics, proxy_header};
 
 /// How much is read at once while the first request comes.
 const FIRST_READ_BYTES: usize = 4 * 1024;
@@ -57,6 +59,10 @@ pub struct Gate {
     pub core: Arc<relay::core::Options>,
     /// Waiting that a relay allows.
     pub relay: relay::Options,
+    /// The client networks that are served.
+    pub networks: Networks,
+    /// Whose PROXY headers are required; `None` takes each connection's own address.
+    pub proxy_protocol: Option<proxy_header::Options>,
     /// How TLS is ended; `None` on a plain listener.
     pub tls: Option<Tls>,
     /// How TLS is begun with the brokers, with what these clients are towards them; `None` is plaintext.
@@ -80,8 +86,10 @@ pub struct Gate {
 }
 
 /// Serves one client until either side ends, and tells the log and the counters how.
-pub async fn run(client: TcpStream, address: SocketAddr, door: Door, gate: Arc<Gate>, signal: Signal) {
+pub async fn run(mut arrival: Arrival, gate: Arc<Gate>, signal: Signal) {
     let started = Instant::now();
+    let Some(address) = arrival::client(&mut arrival, &gate).await else { return };
+    let Arrival { stream: client, door, permit: _permit, .. } = arrival;
     let guard = gate.registry.register(&gate.listener, &gate.cluster, address);
     let connection = guard.connection();
     // The set-up's future is large and short: boxed, it is gone while the relay idles for hours.

@@ -11,6 +11,7 @@ mod hostile_brokers;
 mod hostile_clients;
 mod limits;
 mod poll;
+mod proxy_protocol;
 mod records;
 mod streams;
 mod topology;

@@ -13,8 +13,8 @@ use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::yaml::{Name, Node};
 use crate::config::{Cluster, Listener};
-use crate::listen::{self, Networks};
-use crate::{limits, relay};
+use crate::limits::networks::Networks;
+use crate::{limits, listen, proxy_header, relay};
 
 const SETTINGS: &[&str] = &[
     "bind",
@@ -24,6 +24,7 @@ const SETTINGS: &[&str] = &[
     "routing",
     "tls",
     "upstream_identity",
+    "proxy_protocol",
     "networks",
     "limits",
     "unknown_apis",
@@ -44,6 +45,8 @@ const LIMITS_OF_TLS: &[&str] = &["handshakes_per_second", "handshake_timeout"];
 const LISTENERS_MAX: usize = 256;
 /// Connections that live shorter do more handshakes than work.
 const AGE_MIN: Duration = Duration::from_secs(10);
+/// The default of `max_connections_per_ip` where PROXY headers tell clients apart.
+const PER_IP_BEHIND_A_BALANCER: usize = 1000;
 /// Addresses of one listener.
 const ADDRESSES_MAX: usize = 16;
 
@@ -124,6 +127,8 @@ impl Check<'_> {
         let tls = self.listener_tls(&section, routing.as_ref().ok());
         let leads_to = cluster.ok().and_then(|index| shared.clusters.get(index));
         let upstream = self.listener_upstream(&section, &name.text, &tls, leads_to);
+        let proxy_protocol =
+            section.entry("proxy_protocol").map(|(name, node)| self.proxy_header(name, node));
         let networks = section.entry("networks").map(|(name, node)| self.client_networks(name, node));
         let limits = section.entry("limits");
         let has_tls = section.get("tls").is_some();
@@ -131,10 +136,17 @@ impl Check<'_> {
         let choices = &[("close", false), ("pass", true)];
         let pass_unknown_apis = section.get("unknown_apis").map(|node| self.choice(node, choices));
         named?;
-        let (limits, times) = limits?.unwrap_or_default();
+        let (mut limits, times) = limits?.unwrap_or_default();
+        let proxy_protocol = proxy_protocol.transpose()?;
+        if proxy_protocol.is_some() {
+            // A header tells the clients behind one balancer apart; without it they share its address.
+            limits.max_connections_per_ip.get_or_insert(PER_IP_BEHIND_A_BALANCER);
+        }
         let (bind, routes) = (bind?, Arc::new(routing?.routes));
         Ok(Listener {
             cluster: cluster?,
+            networks: networks.transpose()?.unwrap_or_default(),
+            proxy_protocol,
             limits,
             core: relay::core::Options {
                 routes: Arc::clone(&routes),
@@ -156,7 +168,6 @@ impl Check<'_> {
                 binds: bind.addresses,
                 port: bind.port,
                 routes,
-                networks: networks.transpose()?.unwrap_or_default(),
             },
         })
     }
@@ -256,6 +267,19 @@ impl Check<'_> {
         let allow = section.get("allow").map(|node| self.networks(node, "`allow`")).transpose();
         let deny = section.get("deny").map(|node| self.networks(node, "`deny`")).transpose();
         Ok(Networks { allow: allow?.unwrap_or_default(), deny: deny?.unwrap_or_default() })
+    }
+
+    /// From which load balancers PROXY headers are required.
+    fn proxy_header(&mut self, name: &Name, node: &Node) -> Checked<proxy_header::Options> {
+        let section = self.section(node, &name.place, "`proxy_protocol`", &["required_from"])?;
+        let node = self.required(&section, "`proxy_protocol`", "required_from")?;
+        let required_from = self.networks(node, "`required_from`")?;
+        if required_from.iter().any(|network| network.prefix_len() == 0) {
+            let title = "whoever connects can claim any address";
+            let fault = Diagnostic::warning(Code::EverybodyBelieved, title, &self.visible(&node.place));
+            self.note(fault.label("this is every network").help("name the networks of the load balancers"));
+        }
+        Ok(proxy_header::Options { required_from })
     }
 
     fn listener_limits(

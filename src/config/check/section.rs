@@ -28,7 +28,6 @@ impl<'n> Section<'n> {
 
 /// Settings that other versions have or will have, and what to say about them.
 const NOT_OFFERED: &[(&str, &str)] = &[
-    ("proxy_protocol", "this version reads no PROXY headers; take the setting out"),
     ("auth", "logins pass through to the brokers; this version does not check them itself"),
     ("new_connections_per_second", "this version limits connections by number; see `max_connections_per_ip`"),
 ];

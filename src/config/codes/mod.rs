@@ -91,6 +91,8 @@ pub enum Code {
     NamePattern = 44,
     /// One name for two things.
     NamesMeet = 45,
+    /// PROXY headers of everybody are believed.
+    EverybodyBelieved = 46,
 }
 
 /// What a code stands for.

@@ -157,8 +157,7 @@ sealed between client and broker it cannot read them.",
     entry(
         Code::NotOffered,
         "not offered by this version",
-        "This version reads no PROXY headers, checks no logins itself, and limits connections by number, not by
-rate. The setting is refused instead of ignored, because a gateway that looks protected and is not would be
+        "This version checks no logins itself, and limits connections by number, not by rate. The setting is refused instead of ignored, because a gateway that looks protected and is not would be
 worse than none. Clients that log in by SASL do so with the brokers; the gateway passes it through.",
     ),
     entry(
@@ -286,5 +285,12 @@ one wildcard record and one wildcard certificate do for all brokers.",
         "one name for two things",
         "A server name leads to one place: to bootstrap, or to one node. Two listeners that tell clients the same
 name and port are fine only where the name means another address to the clients of each.",
+    ),
+    entry(
+        Code::EverybodyBelieved,
+        "PROXY headers of everybody are believed",
+        "A PROXY header says where a client really comes from, and whoever may send one can claim any address: it
+gets past `networks` and past limits by address, and stands in the log under another name. `required_from` should
+hold the networks of the load balancers and nothing else; whoever comes past them is turned away.",
     ),
 ];
