@@ -442,3 +442,91 @@ fn the_demo_says_how_to_try_it_and_stops_as_asked() {
     gateway.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert_eq!(log, "");
 }
+
+/// A directory that is removed at the end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("gatehouse-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn throw_away_certificates_are_made_once_and_shown() {
+    let directory = Directory::new("certs");
+    let out = directory.path("");
+    let names = ["cert", "dev", "kafka.example.com", "*.kafka.example.com", "127.0.0.1"];
+    let make = |more: &[&str]| {
+        run(&[&names[..], &["--out", &out, "--client", "alice", "--days", "7"], more].concat())
+    };
+    let output = make(&[]);
+    assert_eq!((code(&output), stderr(&output)), (0, ""));
+    let key = fs::metadata(directory.path("tls.key")).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&key) & 0o777, 0o600);
+
+    // The block that is printed is the listener's.
+    let block = stdout(&output).split("gateway, in the listener:\n").nth(1).unwrap();
+    let block: String =
+        block.lines().take_while(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect();
+    let file = File::new("certs.yaml", &format!("{SIX_LINES}{block}"));
+    let valid = run(&["validate", "-c", file.path()]);
+    assert_eq!((code(&valid), stderr(&valid)), (0, ""), "{block}");
+
+    let before = fs::read(directory.path("ca.crt")).unwrap();
+    let again = make(&[]);
+    assert_eq!(code(&again), 1);
+    assert!(stderr(&again).contains("ca.crt` is there already") && stderr(&again).contains("--force"));
+    assert_eq!(fs::read(directory.path("ca.crt")).unwrap(), before);
+    assert_eq!(code(&make(&["--force"])), 0);
+    assert_ne!(fs::read(directory.path("ca.crt")).unwrap(), before);
+
+    let files = ["tls.crt", "client.pem"].map(|name| directory.path(name));
+    let shown = run(&["cert", "show", &files[0], &files[1]]);
+    let text = stdout(&shown);
+    for words in [
+        "subject   CN=kafka.example.com\n",
+        "names     kafka.example.com, *.kafka.example.com, 127.0.0.1\n",
+        "issuer    CN=Gatehouse throw-away CA\n",
+        ", 6 days left\n",
+        "  private key\n",
+        "subject   CN=alice\n",
+    ] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+    assert!(!text.contains("PRIVATE KEY"));
+    let shown = json(&run(&["cert", "show", "-o", "json", &files[0]]));
+    let certificate = &shown[0]["items"][0];
+    assert_eq!(
+        (&certificate["kind"], &certificate["subject"]),
+        (&"certificate".into(), &"CN=kafka.example.com".into())
+    );
+    assert_eq!(certificate["sha256"].as_str().unwrap().len(), 64);
+}
+
+#[test]
+fn what_is_no_certificate_and_no_name_is_refused() {
+    let file = File::new("none.crt", "hello");
+    let output = run(&["cert", "show", file.path(), "/nonexistent.crt"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("none.crt: it holds no certificate"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("/nonexistent.crt: No such file"), "{}", stderr(&output));
+    let directory = Directory::new("no-certs");
+    for name in ["a b", "*", "b*.example.com", "", "a..b"] {
+        let output = run(&["cert", "dev", name, "--out", &directory.path("")]);
+        assert_eq!(code(&output), 2, "{name}");
+        assert!(!directory.0.exists());
+    }
+}

@@ -107,6 +107,7 @@ Broker N is served on the listen port + 1 + N, for N below 100.")]
     #[command(after_help = "\
 Examples:
   gatehouse demo
+  gatehouse demo --tls
   gatehouse demo --port 19092 --verbose
 
 Nothing to install and nothing to configure. Where a port is taken, the next free ones are used and
@@ -121,6 +122,16 @@ Examples:
 
 Exit codes: 0 fine, 66 no file, 78 wrong.")]
     Validate(Validate),
+    /// Look at certificates, or make some to try things with
+    #[command(after_help = "\
+Examples:
+  gatehouse cert dev kafka.example.com '*.kafka.example.com'
+  gatehouse cert show /etc/gatehouse/tls/tls.crt /etc/gatehouse/tls/client.crl")]
+    Cert {
+        /// What to do.
+        #[command(subcommand)]
+        command: CertCommand,
+    },
     /// Show which name and port leads to which broker
     #[command(after_help = "\
 Examples:
@@ -198,6 +209,57 @@ pub(super) struct Demo {
     /// The port of the admin pages on localhost
     #[arg(long, default_value = "9910", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) admin_port: u16,
+    /// Behind TLS, with throw-away certificates
+    #[arg(long)]
+    pub(super) tls: bool,
+}
+
+/// What `cert` does.
+#[derive(Debug, Subcommand)]
+pub(super) enum CertCommand {
+    /// Show what is in certificates, bundles and revocation lists
+    #[command(after_help = "\
+Examples:
+  gatehouse cert show tls.crt
+  gatehouse cert show ca.crt client.crl --output json
+
+A subject is written as Kafka names the principal, before `principal_mapping_rules`. Files are PEM with any
+number of parts, or DER.")]
+    Show {
+        /// Files to look at
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Make a throw-away authority, a pair for the gateway and a pair for a client
+    #[command(after_help = "\
+Examples:
+  gatehouse cert dev localhost 127.0.0.1
+  gatehouse cert dev kafka.example.com '*.kafka.example.com' --client alice --days 7
+
+Writes ca.crt, tls.crt, tls.key, client.crt, client.key, client.pem (the client's pair as Java wants it) and
+client.properties, and prints the `tls:` block of the listener. The authority's key is thrown away: nobody can
+ever sign anything more with it. For trying things, not for the internet.")]
+    Dev(CertDev),
+}
+
+/// Flags of `cert dev`.
+#[derive(Args, Debug)]
+pub(super) struct CertDev {
+    /// What clients connect to: host names, wildcards, addresses
+    #[arg(required = true, value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Where to write
+    #[arg(long, value_name = "DIR", default_value = "gatehouse-dev-certs")]
+    pub(super) out: PathBuf,
+    /// The common name of the client
+    #[arg(long, value_name = "CN", default_value = "client")]
+    pub(super) client: String,
+    /// How long all of it is valid
+    #[arg(long, value_name = "DAYS", default_value = "30", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub(super) days: u32,
+    /// Write over files that are there
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 /// Flags of `validate`.

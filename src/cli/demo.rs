@@ -12,7 +12,7 @@ use crate::logging;
 use crate::logging::chain;
 
 pub(super) fn demo(demo: &Demo, global: &Global, output: Output) -> Exit {
-    let options = Options { port: demo.port, admin: demo.admin_port };
+    let options = Options { port: demo.port, admin: demo.admin_port, tls: demo.tls };
     // The text is what a newcomer should read; `-v` shows what happens behind it.
     let log = logging::Options { level: "warn".to_owned(), ..logging::Options::default() };
     process::foreground(&log, global, |runtimes| serve(options, output, runtimes))

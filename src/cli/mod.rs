@@ -1,6 +1,7 @@
 //! The command line: what is asked for, and which number the process ends with.
 
 mod args;
+mod cert;
 mod demo;
 mod effective;
 mod explain;
@@ -83,6 +84,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Demo(demo) => demo::demo(&demo, &global, output),
         Command::Validate(validate) => validate::validate(&validate, &global, output),
         Command::Routes => routes::routes(&global, output),
+        Command::Cert { command } => cert::cert(&command, output),
         Command::Config { command: ConfigCommand::Example } => show::example(output),
         Command::Config { command: ConfigCommand::Show } => show::config(&global, output),
         Command::Explain { code } => explain::explain(code.as_deref(), output),

@@ -10,12 +10,15 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Decodable, Encodable, Request, StrBytes};
 use kafka_protocol::records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::kafka::shape;
 use crate::kafka::walk::{self, Field};
 use crate::kafka::wire::{self, Reader};
+use crate::tls::client::Connector;
+use crate::tls::stream::{self, Transport};
 
 /// The versions that are spoken: all flexible, all without topic ids.
 const METADATA: i16 = 12;
@@ -36,6 +39,10 @@ const FETCH_WAIT_MS: i32 = 500;
 pub(super) enum Error {
     #[error("the connection broke")]
     Io(#[from] io::Error),
+    #[error("no TLS")]
+    Tls(#[from] stream::Error),
+    #[error("the broker's host is no name that a certificate could be for")]
+    Name(#[from] InvalidDnsNameError),
     #[error("no answer in time")]
     Late(#[from] tokio::time::error::Elapsed),
     #[error("the answer is malformed")]
@@ -48,14 +55,20 @@ pub(super) enum Error {
 
 /// A connection to one broker.
 pub(super) struct Client {
-    stream: TcpStream,
+    stream: Transport,
     correlation_id: i32,
 }
 
 impl Client {
-    pub(super) async fn connect(host: &str, port: u16) -> Result<Self, Error> {
-        let stream = tokio::time::timeout(ANSWER_WITHIN, TcpStream::connect((host, port))).await??;
-        stream.set_nodelay(true)?;
+    pub(super) async fn connect(host: &str, port: u16, tls: Option<&Connector>) -> Result<Self, Error> {
+        let connect = async {
+            let socket = TcpStream::connect((host, port)).await?;
+            socket.set_nodelay(true)?;
+            let Some(tls) = tls else { return Ok(Transport::Plain(socket)) };
+            let name = ServerName::try_from(host.to_owned())?;
+            Ok::<_, Error>(Transport::Tls(Box::new(stream::connect(socket, name, tls.config()).await?)))
+        };
+        let stream = tokio::time::timeout(ANSWER_WITHIN, connect).await??;
         Ok(Self { stream, correlation_id: 0 })
     }
 
@@ -129,6 +142,7 @@ impl Client {
         frame[..4].copy_from_slice(&length.to_be_bytes());
         let answer = tokio::time::timeout(ANSWER_WITHIN, async {
             self.stream.write_all(&frame).await?;
+            self.stream.flush().await?;
             self.answer().await
         });
         let mut body = walked(&answer.await??, self.correlation_id, version, shape)?;

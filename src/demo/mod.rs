@@ -1,5 +1,6 @@
 //! `gatehouse demo`: a toy cluster, the gateway in front of it and some traffic, in one process.
 
+pub mod certificates;
 mod client;
 mod traffic;
 
@@ -11,7 +12,8 @@ use crate::config::diagnostic::Diagnostics;
 use crate::config::{self, Surroundings};
 use crate::kafka::NodeId;
 use crate::toy;
-use traffic::Traffic;
+use certificates::Certificates;
+use traffic::{Door, Traffic};
 
 /// The topic that the traffic flows through.
 const TOPIC: &str = "demo";
@@ -34,6 +36,9 @@ pub enum Error {
     /// The demo's own configuration does not fit this machine.
     #[error("the demo's configuration does not fit this machine:\n{0}")]
     Configuration(Diagnostics),
+    /// There are no certificates to show.
+    #[error("the demo cannot speak TLS")]
+    Certificates(#[source] certificates::Error),
     /// No free ports were found.
     #[error("no {BROKERS} free ports in a row were found from {0} on")]
     Ports(u16),
@@ -47,11 +52,13 @@ pub struct Options {
     pub port: u16,
     /// The port of admin on localhost, likewise.
     pub admin: u16,
+    /// Whether the gateway speaks TLS, with throw-away certificates.
+    pub tls: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { port: 9092, admin: 9910 }
+        Self { port: 9092, admin: 9910, tls: false }
     }
 }
 
@@ -70,6 +77,8 @@ pub struct Demo {
     cluster: toy::Cluster,
     app: App,
     traffic: Traffic,
+    /// Removed last, when nothing reads them any more.
+    certificates: Option<Certificates>,
 }
 
 impl Demo {
@@ -82,6 +91,7 @@ impl Demo {
         surroundings: &Surroundings,
         runtimes: &Runtimes,
     ) -> Result<Self, Error> {
+        let certificates = options.tls.then(Certificates::make).transpose().map_err(Error::Certificates)?;
         // The rest of the brokers' tasks inherit the runtime of this one.
         let brokers = runtimes.control.spawn(toy::Cluster::start(toy::Options {
             brokers: BROKERS,
@@ -90,9 +100,11 @@ impl Demo {
         }));
         let cluster = brokers.await.map_err(|error| Error::Brokers(error.into()))?.map_err(Error::Brokers)?;
         cluster.create_topic(TOPIC, BROKERS.into(), BROKERS.cast_signed());
-        let (app, options) = start(options, &cluster, surroundings, runtimes).await?;
-        let traffic = Traffic::start(options.port, TOPIC, BROKERS.into(), &runtimes.control);
-        Ok(Self { options, cluster, app, traffic })
+        let plan = Plan { cluster: &cluster, certificates: certificates.as_ref() };
+        let (app, options) = start(options, &plan, surroundings, runtimes).await?;
+        let door = Door { port: options.port, tls: certificates.as_ref().map(Certificates::connector) };
+        let traffic = Traffic::start(&door, TOPIC, BROKERS.into(), &runtimes.control);
+        Ok(Self { options, cluster, app, traffic, certificates })
     }
 
     /// What a person needs to know to try it.
@@ -101,15 +113,14 @@ impl Demo {
         let admin = self.app.bound().admin.map_or_else(String::new, |admin| {
             format!("              http://{admin}/  (what the gateway does; /metrics, /readyz?verbose)\n")
         });
+        let commands = match &self.certificates {
+            None => plain_commands(port),
+            Some(certificates) => tls_commands(port, certificates),
+        };
         format!(
             "demo cluster: {BROKERS} brokers in this process, not reachable from outside\n\
              gateway:      localhost:{port}  (brokers on {}-{})\n\
-             try:          kcat -b localhost:{port} -L\n\
-             \x20             kcat -b localhost:{port} -t {TOPIC} -C\n\
-             \x20             kcat -b localhost:{port} -t mine -P\n\
-             \x20             kafka-console-consumer.sh --bootstrap-server localhost:{port} --topic {TOPIC}\n\
-             \x20             kafka-console-producer.sh --bootstrap-server localhost:{port} --topic mine\n\
-             {admin}\
+             {commands}{admin}\
              Ctrl-C to stop\n",
             port + 1,
             port + BROKERS,
@@ -140,17 +151,52 @@ impl Demo {
     }
 }
 
+fn plain_commands(port: u16) -> String {
+    format!(
+        "try:          kcat -b localhost:{port} -L\n\
+         \x20             kcat -b localhost:{port} -t {TOPIC} -C\n\
+         \x20             kcat -b localhost:{port} -t mine -P\n\
+         \x20             kafka-console-consumer.sh --bootstrap-server localhost:{port} --topic {TOPIC}\n\
+         \x20             kafka-console-producer.sh --bootstrap-server localhost:{port} --topic mine\n"
+    )
+}
+
+/// The client's own certificate is optional: with it, the admin pages name the principal.
+fn tls_commands(port: u16, certificates: &Certificates) -> String {
+    let files = certificates.files();
+    let [ca, cert, key, java] =
+        [&files.ca, &files.client_cert, &files.client_key, &files.java].map(|path| path.display());
+    let kcat = format!("kcat -b localhost:{port} -X security.protocol=ssl -X ssl.ca.location={ca}");
+    let mine = format!("-X ssl.certificate.location={cert} -X ssl.key.location={key}");
+    format!(
+        "certificates: {}  (thrown away at the end)\n\
+         try:          {kcat} -L\n\
+         \x20             {kcat} -t {TOPIC} -C\n\
+         \x20             {kcat} {mine} -t mine -P\n\
+         \x20             kafka-console-consumer.sh --bootstrap-server localhost:{port} --consumer.config {java} --topic {TOPIC}\n\
+         \x20             kafka-console-producer.sh --bootstrap-server localhost:{port} --producer.config {java} --topic mine\n\
+         \x20             openssl s_client -connect localhost:{port} -CAfile {ca}\n",
+        certificates.directory().display(),
+    )
+}
+
+/// What the gateway stands before, and what it shows.
+struct Plan<'a> {
+    cluster: &'a toy::Cluster,
+    certificates: Option<&'a Certificates>,
+}
+
 /// Starts the gateway on the first free ports.
 async fn start(
     wanted: Options,
-    cluster: &toy::Cluster,
+    plan: &Plan<'_>,
     surroundings: &Surroundings,
     runtimes: &Runtimes,
 ) -> Result<(App, Options), Error> {
     let mut options = wanted;
     let ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     loop {
-        let text = file(options, cluster, ipv6).ok_or(Error::Ports(wanted.port))?;
+        let text = file(options, plan, ipv6).ok_or(Error::Ports(wanted.port))?;
         let loaded = config::load("demo", &text, surroundings).map_err(Error::Configuration)?;
         match App::start(loaded.0, runtimes).await {
             Ok(app) => return Ok((app, options)),
@@ -173,10 +219,12 @@ fn is_taken(error: &io::Error, port: u16, first: u16) -> bool {
 }
 
 /// The configuration file that a person would write for this; `None` where the ports run past the last.
-fn file(options: Options, cluster: &toy::Cluster, ipv6: bool) -> Option<String> {
-    let Options { port, admin } = options;
+fn file(options: Options, plan: &Plan<'_>, ipv6: bool) -> Option<String> {
+    let Options { port, admin, tls: _ } = options;
     port.checked_add(BROKERS)?;
-    let bootstrap: Vec<String> = cluster.addresses().iter().map(|(_, address)| address.to_string()).collect();
+    let tls = plan.certificates.map(Certificates::setting).unwrap_or_default();
+    let bootstrap: Vec<String> =
+        plan.cluster.addresses().iter().map(|(_, address)| address.to_string()).collect();
     let bind =
         if ipv6 { format!("[\"127.0.0.1:{port}\", \"[::1]:{port}\"]") } else { format!("127.0.0.1:{port}") };
     let last = NodeId(i32::from(BROKERS) - 1);
@@ -188,7 +236,7 @@ listeners:
     bind: {bind}
     advertise: localhost
     routing: {{ port: {{ ranges: [ {{ nodes: 0-{last}, bind: {} }} ] }} }}
-admin: {{ bind: 127.0.0.1:{admin} }}
+{tls}admin: {{ bind: 127.0.0.1:{admin} }}
 shutdown: {{ ready_delay: 0s, drain_timeout: 1s, hard_stop_after: 2s }}
 ",
         bootstrap.join(", "),

@@ -1,5 +1,6 @@
 //! The demo's own clients: for each partition one that writes slowly and one that reads.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -9,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Records;
 use super::client::{Client, Error};
+use crate::tls::client::Connector;
 
 /// How long a writer rests after a record: three of them write two records in a second.
 const REST: Duration = Duration::from_millis(1_500);
@@ -25,7 +27,7 @@ pub(super) struct Traffic {
 
 impl Traffic {
     /// Starts to write to and read from every partition of a topic, through a gateway on localhost.
-    pub(super) fn start(port: u16, topic: &'static str, partitions: i32, runtime: &Handle) -> Self {
+    pub(super) fn start(door: &Door, topic: &'static str, partitions: i32, runtime: &Handle) -> Self {
         let traffic = Self {
             records: watch::Sender::new(Records::default()),
             stop: CancellationToken::new(),
@@ -33,10 +35,10 @@ impl Traffic {
         };
         for partition in 0..partitions {
             for role in [Role::Writer, Role::Reader] {
-                let place = Place { port, topic, partition };
+                let place = Place { door: door.clone(), topic, partition };
                 let (records, stop) = (traffic.records.clone(), traffic.stop.clone());
                 let task = async move {
-                    stop.run_until_cancelled(keep_on(place, role, &records)).await;
+                    stop.run_until_cancelled(keep_on(&place, role, &records)).await;
                 };
                 traffic.tasks.spawn_on(task, runtime);
             }
@@ -63,9 +65,16 @@ impl Traffic {
     }
 }
 
-#[derive(Clone, Copy)]
+/// Where the gateway is on localhost.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) port: u16,
+    /// `None` is plaintext.
+    pub(super) tls: Option<Arc<Connector>>,
+}
+
 struct Place {
-    port: u16,
+    door: Door,
     topic: &'static str,
     partition: i32,
 }
@@ -77,7 +86,7 @@ enum Role {
 }
 
 /// Does what its role is, from the start again after each failure: a leader may move.
-async fn keep_on(place: Place, role: Role, records: &watch::Sender<Records>) {
+async fn keep_on(place: &Place, role: Role, records: &watch::Sender<Records>) {
     let mut offset = 0;
     loop {
         let failed = match role {
@@ -96,13 +105,14 @@ async fn keep_on(place: Place, role: Role, records: &watch::Sender<Records>) {
 }
 
 /// A connection to the leader of a partition, as the gateway tells it.
-async fn leader(place: Place) -> Result<Client, Error> {
-    let (host, port) =
-        Client::connect("localhost", place.port).await?.leader(place.topic, place.partition).await?;
-    Client::connect(&host, port).await
+async fn leader(place: &Place) -> Result<Client, Error> {
+    let tls = place.door.tls.as_deref();
+    let mut first = Client::connect("localhost", place.door.port, tls).await?;
+    let (host, port) = first.leader(place.topic, place.partition).await?;
+    Client::connect(&host, port, tls).await
 }
 
-async fn write(place: Place, records: &watch::Sender<Records>) -> Result<(), Error> {
+async fn write(place: &Place, records: &watch::Sender<Records>) -> Result<(), Error> {
     let mut client = leader(place).await?;
     loop {
         let written = records.borrow().written;
@@ -113,7 +123,7 @@ async fn write(place: Place, records: &watch::Sender<Records>) -> Result<(), Err
     }
 }
 
-async fn read(place: Place, offset: &mut i64, records: &watch::Sender<Records>) -> Result<(), Error> {
+async fn read(place: &Place, offset: &mut i64, records: &watch::Sender<Records>) -> Result<(), Error> {
     let mut client = leader(place).await?;
     loop {
         let next = client.fetch(place.topic, place.partition, *offset).await?;

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
@@ -58,6 +58,8 @@ pub struct Files {
     pub client_key: PathBuf,
     /// The client's key and certificate in one file, as Java wants a PEM key store: `client.pem`.
     pub client_both: PathBuf,
+    /// The settings of a Java client that uses all of it: `client.properties`.
+    pub java: PathBuf,
 }
 
 /// Why nothing was made or written.
@@ -106,9 +108,11 @@ pub fn make(options: &Options) -> Result<Material, Error> {
     Ok(Material { ca: ca.pem(), server_cert, server_key, client_cert, client_key })
 }
 
-/// [Makes](make) material and writes it into a directory, which is made when it is not there. Keys are readable by
-/// their owner alone. Files that exist are only written over with `overwrite`; without it nothing is touched.
+/// [Makes](make) material and writes it into a directory, which is made when it is not there, together with the
+/// settings of a Java client. Keys are readable by their owner alone. Files that exist are only written over with
+/// `overwrite`; without it nothing is touched. The paths that come back are absolute.
 pub fn write(directory: &Path, options: &Options, overwrite: bool) -> Result<Files, Error> {
+    let directory = absolute(directory).map_err(|error| Error::Write(directory.to_path_buf(), error))?;
     let files = Files {
         ca: directory.join("ca.crt"),
         server_cert: directory.join("tls.crt"),
@@ -116,24 +120,41 @@ pub fn write(directory: &Path, options: &Options, overwrite: bool) -> Result<Fil
         client_cert: directory.join("client.crt"),
         client_key: directory.join("client.key"),
         client_both: directory.join("client.pem"),
+        java: directory.join("client.properties"),
     };
-    let Files { ca, server_cert, server_key, client_cert, client_key, client_both } = &files;
-    let all = [ca, server_cert, server_key, client_cert, client_key, client_both];
+    let Files { ca, server_cert, server_key, client_cert, client_key, client_both, java } = &files;
+    let all = [ca, server_cert, server_key, client_cert, client_key, client_both, java];
     if let Some(there) = all.into_iter().find(|file| !overwrite && file.symlink_metadata().is_ok()) {
         return Err(Error::Exists(there.clone()));
     }
     let made = make(options)?;
-    fs::create_dir_all(directory).map_err(|error| Error::Write(directory.to_path_buf(), error))?;
+    fs::create_dir_all(&directory).map_err(|error| Error::Write(directory.clone(), error))?;
     let put = |file: &Path, text: &str, mode| {
         put(file, text, mode, overwrite).map_err(|error| Error::Write(file.to_path_buf(), error))
     };
-    put(&files.ca, &made.ca, 0o644)?;
-    put(&files.server_cert, &made.server_cert, 0o644)?;
-    put(&files.server_key, &made.server_key, 0o600)?;
-    put(&files.client_cert, &made.client_cert, 0o644)?;
-    put(&files.client_key, &made.client_key, 0o600)?;
-    put(&files.client_both, &Zeroizing::new(made.client_key.to_string() + &made.client_cert), 0o600)?;
+    put(ca, &made.ca, 0o644)?;
+    put(server_cert, &made.server_cert, 0o644)?;
+    put(server_key, &made.server_key, 0o600)?;
+    put(client_cert, &made.client_cert, 0o644)?;
+    put(client_key, &made.client_key, 0o600)?;
+    put(client_both, &Zeroizing::new(made.client_key.to_string() + &made.client_cert), 0o600)?;
+    put(java, &files.java_settings(), 0o644)?;
     Ok(files)
+}
+
+impl Files {
+    fn java_settings(&self) -> String {
+        format!(
+            "security.protocol=SSL\n\
+             ssl.truststore.type=PEM\n\
+             ssl.truststore.location={}\n\
+             # For a listener that asks clients for certificates.\n\
+             ssl.keystore.type=PEM\n\
+             ssl.keystore.location={}\n",
+            self.ca.display(),
+            self.client_both.display(),
+        )
+    }
 }
 
 /// A file that is removed first keeps neither an old mode nor a link to elsewhere.
