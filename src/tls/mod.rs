@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod dev;
+pub mod files;
 pub mod hello;
 pub mod identity;
 pub mod inspect;
@@ -12,6 +13,8 @@ pub mod rules;
 pub mod server;
 pub mod status;
 pub mod stream;
+#[cfg(test)]
+mod testing;
 pub mod trust;
 mod x509;
 
