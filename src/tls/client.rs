@@ -1,15 +1,24 @@
 //! TLS towards brokers: whose word is taken for who they are, and what the gateway shows them.
 
+mod verifier;
+
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::sign::SingleCertAndKey;
 
-use crate::tls::material::{Error, Reloaded};
+use crate::tls::files::{Snapshot, Wanted};
+use crate::tls::material::{self, Error, Material, Polled, Reloaded};
 use crate::tls::status::Status;
-use crate::tls::{Version, identity, trust};
+use crate::tls::trust::{self, Trust};
+use crate::tls::{Version, identity};
+
+use verifier::{AnyName, Anybody};
 
 /// How the brokers of a cluster are spoken to.
 #[derive(Clone, Debug, Default)]
@@ -24,10 +33,23 @@ pub struct Options {
     pub identity: Option<identity::Source>,
 }
 
+impl Options {
+    fn wanted(&self) -> BTreeSet<Wanted> {
+        let roots = match (&self.roots, self.verify) {
+            (Roots::Files(ca), Verify::Full | Verify::Chain) => {
+                trust::Options { ca: ca.clone(), crl: Vec::new() }
+            }
+            (Roots::System, _) | (_, Verify::InsecureNone) => trust::Options::default(),
+        };
+        self.identity.iter().flat_map(identity::Source::wanted).chain(roots.wanted()).collect()
+    }
+}
+
 /// The authorities of brokers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Roots {
-    /// Those of the system.
+    /// Those of the system, or of the file in the variable `SSL_CERT_FILE`. They are read at a start and when another
+    /// file of this side changes.
     #[default]
     System,
     /// Those of these PEM files and directories, and no others.
@@ -49,60 +71,89 @@ pub enum Verify {
 /// The TLS side towards the brokers of one cluster.
 #[derive(Debug)]
 pub struct Connector {
-    current: ArcSwap<ClientConfig>,
-    loaded: SystemTime,
+    options: Options,
+    polled: Polled<Loaded>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    material: Material,
+    config: Arc<ClientConfig>,
+}
+
+impl AsRef<Material> for Loaded {
+    fn as_ref(&self) -> &Material {
+        &self.material
+    }
 }
 
 impl Connector {
     /// Reads and checks all files. Blocks on the disk for a moment.
     pub fn load(options: Options) -> Result<Self, Error> {
-        let config = build(&options)?;
-        Ok(Self { current: ArcSwap::from(config), loaded: SystemTime::now() })
+        let polled = Polled::load(&options.wanted(), |files| Loaded::build(&options, files, None))?;
+        Ok(Self { options, polled })
     }
 
     /// What a new handshake uses.
     pub fn config(&self) -> Arc<ClientConfig> {
-        self.current.load_full()
+        Arc::clone(&self.polled.in_use().config)
     }
 
-    /// Looks at the files again. Blocks on the disk for a moment; one call at a time.
+    /// Looks at the files again and takes what is new, all of it or nothing. Blocks on the disk for a moment.
     pub fn reload(&self) -> Reloaded {
-        Reloaded::Unchanged
+        self.polled.reload(&self.options.wanted(), SystemTime::now(), |files, in_use| {
+            Loaded::build(&self.options, files, Some(in_use))
+        })
     }
 
-    /// What is loaded.
+    /// What is loaded, and what is wrong with it now.
     pub fn status(&self) -> Status {
-        Status {
-            certificates: Vec::new(),
-            authorities: Vec::new(),
-            revocation_lists: Vec::new(),
-            warnings: Vec::new(),
-            fault: None,
-            loaded: self.loaded,
+        let mut status = self.polled.status(SystemTime::now());
+        if self.options.verify == Verify::InsecureNone {
+            status
+                .warnings
+                .push("the certificates of brokers are not checked: anybody can be one".to_owned());
         }
+        status
     }
 }
 
-fn build(options: &Options) -> Result<Arc<ClientConfig>, Error> {
-    let roots = match &options.roots {
-        Roots::Files(files) => trust::roots(files).map_err(Error::Trust)?,
-        Roots::System => {
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            Arc::new(roots)
-        }
-    };
-    let builder = ClientConfig::builder_with_provider(super::provider())
-        .with_protocol_versions(options.min_version.and_newer())
-        .map_err(Error::Setup)?
-        .with_root_certificates(roots);
-    let config = match &options.identity {
-        None => builder.with_no_client_auth(),
-        Some(source) => {
-            let identity = identity::load(source).map_err(Error::Identity)?;
-            builder
-                .with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(identity.certified)))
-        }
-    };
-    Ok(Arc::new(config))
+impl Loaded {
+    fn build(options: &Options, files: &Snapshot, in_use: Option<&Self>) -> Result<Self, Error> {
+        let identities = material::identities(options.identity.as_slice(), files)?;
+        let trust = match (options.verify, &options.roots) {
+            (Verify::InsecureNone, _) => Ok(None),
+            (Verify::Full | Verify::Chain, Roots::System) => Trust::system().map(Some),
+            (Verify::Full | Verify::Chain, Roots::Files(ca)) => {
+                Trust::build(&trust::Options { ca: ca.clone(), crl: Vec::new() }, files).map(Some)
+            }
+        };
+        let in_use = in_use.map(|in_use| &in_use.material);
+        let material = Material::new(identities, trust.map_err(Error::Trust)?, in_use, SystemTime::now())?;
+
+        let builder = ClientConfig::builder_with_provider(super::provider())
+            .with_protocol_versions(options.min_version.and_newer())
+            .map_err(Error::Setup)?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier(options.verify, material.trust.as_ref())?);
+        // A fresh memory of sessions with each config: none outlives the trust it was made under.
+        let config = match material.identities.first() {
+            None => builder.with_no_client_auth(),
+            Some(identity) => builder
+                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.certified)))),
+        };
+        Ok(Self { material, config: Arc::new(config) })
+    }
+}
+
+fn verifier(verify: Verify, trust: Option<&Trust>) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    let provider = super::provider();
+    let Some(trust) = trust else { return Ok(Arc::new(Anybody::new(&provider))) };
+    let full = WebPkiServerVerifier::builder_with_provider(Arc::clone(&trust.roots), provider)
+        .build()
+        .map_err(|error| Error::Setup(rustls::Error::General(error.to_string())))?;
+    Ok(match verify {
+        Verify::Chain => Arc::new(AnyName::new(full)),
+        Verify::Full | Verify::InsecureNone => full,
+    })
 }

@@ -1,6 +1,17 @@
 //! Files that are read as a whole, checked as a whole, and only then put in place of what is in use.
 
-use crate::tls::{identity, trust};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+
+use crate::logging::chain;
+use crate::tls::files::{Snapshot, Wanted};
+use crate::tls::identity::{self, Identity, Source};
+use crate::tls::status::{Fault, Status};
+use crate::tls::trust::{self, Trust};
 
 /// Why material cannot be used. The source in the chain names the file, the fault, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -9,9 +20,18 @@ pub enum Error {
     /// What this side would present.
     #[error("the certificate to present cannot be used")]
     Identity(#[source] identity::Error),
+    /// There is nothing to present.
+    #[error("no certificate is named")]
+    NoIdentity,
+    /// A new certificate that ran out or is not valid yet, in place of one that is valid.
+    #[error("{0}; the one before is still valid and stays in use")]
+    OutOfTime(String),
     /// Whom this side would trust.
     #[error("the trusted certificates cannot be used")]
     Trust(#[source] trust::Error),
+    /// A new revocation list that ran out, in place of one that has not.
+    #[error("the new revocation list in `{}` ran out already; the one before stays in use", .0.display())]
+    Outdated(PathBuf),
     /// The TLS library takes the parts, but not together.
     #[error("TLS cannot be set up")]
     Setup(#[source] rustls::Error),
@@ -31,4 +51,143 @@ pub enum Reloaded {
     Kept(Error),
     /// The fault that was told before is still there; `status().fault` has its text.
     StillKept,
+}
+
+/// What one side presents and trusts.
+#[derive(Debug)]
+pub(super) struct Material {
+    pub(super) identities: Vec<Identity>,
+    pub(super) trust: Option<Trust>,
+    loaded: SystemTime,
+}
+
+impl Material {
+    /// Checks what was read: each part by itself, and as the successor of what is in use.
+    pub(super) fn new(
+        identities: Vec<Identity>,
+        trust: Option<Trust>,
+        in_use: Option<&Self>,
+        now: SystemTime,
+    ) -> Result<Self, Error> {
+        if let Some(in_use) = in_use {
+            for (new, old) in identities.iter().zip(&in_use.identities) {
+                if let (Some(fault), None) = (new.out_of_time(now), old.out_of_time(now)) {
+                    return Err(Error::OutOfTime(fault));
+                }
+            }
+            if let (Some(new), Some(old)) = (&trust, &in_use.trust)
+                && let Some(list) = new.outdated_list(old, now)
+            {
+                return Err(Error::Outdated(list.file.clone()));
+            }
+        }
+        Ok(Self { identities, trust, loaded: now })
+    }
+
+    /// Whether others are trusted than before.
+    pub(super) fn trusts_others_than(&self, in_use: &Self) -> bool {
+        match (&self.trust, &in_use.trust) {
+            (Some(new), Some(old)) => !new.is_same(old),
+            (None, None) => false,
+            (Some(_), None) | (None, Some(_)) => true,
+        }
+    }
+
+    fn status(&self, fault: Option<Fault>, now: SystemTime) -> Status {
+        let mut status = Status {
+            certificates: self.identities.iter().map(Identity::status).collect(),
+            authorities: Vec::new(),
+            revocation_lists: Vec::new(),
+            warnings: Vec::new(),
+            fault,
+            loaded: self.loaded,
+        };
+        for identity in &self.identities {
+            status.warnings.extend(identity.out_of_time(now));
+            status.warnings.extend(identity.warnings.iter().cloned());
+        }
+        if let Some(trust) = &self.trust {
+            trust.describe(&mut status, now);
+        }
+        status
+    }
+}
+
+/// All that the sources name.
+pub(super) fn identities(sources: &[Source], files: &Snapshot) -> Result<Vec<Identity>, Error> {
+    sources
+        .iter()
+        .map(|source| identity::build(source, files))
+        .collect::<Result<_, _>>()
+        .map_err(Error::Identity)
+}
+
+/// What is in use, and the state of the files that it was made of.
+#[derive(Debug)]
+pub(super) struct Polled<T> {
+    in_use: ArcSwap<T>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Of the files that `in_use` was made of.
+    digest: Vec<u8>,
+    fault: Option<Fault>,
+}
+
+impl<T: AsRef<Material>> Polled<T> {
+    /// Reads the files for the first time.
+    pub(super) fn load(
+        wanted: &BTreeSet<Wanted>,
+        build: impl FnOnce(&Snapshot) -> Result<T, Error>,
+    ) -> Result<Self, Error> {
+        let files = Snapshot::take(wanted);
+        let in_use = ArcSwap::from_pointee(build(&files)?);
+        let digest = files.digest().as_ref().to_vec();
+        Ok(Self { in_use, state: Mutex::new(State { digest, fault: None }) })
+    }
+
+    /// Reads the files again, and builds anew if they changed. Calls at the same time wait for each other.
+    pub(super) fn reload(
+        &self,
+        wanted: &BTreeSet<Wanted>,
+        now: SystemTime,
+        build: impl FnOnce(&Snapshot, &T) -> Result<T, Error>,
+    ) -> Reloaded {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_in_use = |files: &Snapshot, state: &State| files.digest().as_ref() == state.digest;
+        if is_in_use(&Snapshot::read(wanted), &state) {
+            state.fault = None;
+            return Reloaded::Unchanged;
+        }
+        let files = Snapshot::take(wanted);
+        let in_use = self.in_use.load_full();
+        match build(&files, &in_use) {
+            Ok(new) => {
+                let trust_changed = new.as_ref().trusts_others_than((*in_use).as_ref());
+                self.in_use.store(Arc::new(new));
+                *state = State { digest: files.digest().as_ref().to_vec(), fault: None };
+                Reloaded::Swapped { trust_changed }
+            }
+            Err(error) => {
+                let text = chain(&error);
+                if state.fault.as_ref().is_some_and(|fault| fault.text == text) {
+                    return Reloaded::StillKept;
+                }
+                state.fault = Some(Fault { text, since: now });
+                Reloaded::Kept(error)
+            }
+        }
+    }
+
+    /// What is in use.
+    pub(super) fn in_use(&self) -> Arc<T> {
+        self.in_use.load_full()
+    }
+
+    pub(super) fn status(&self, now: SystemTime) -> Status {
+        let fault = self.state.lock().unwrap_or_else(PoisonError::into_inner).fault.clone();
+        (*self.in_use.load_full()).as_ref().status(fault, now)
+    }
 }

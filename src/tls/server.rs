@@ -1,18 +1,25 @@
 //! TLS towards clients: the certificate that fits the name they ask for, and who they are.
 
+mod choice;
+mod sessions;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
 use rustls::pki_types::{CertificateDer, UnixTime};
-use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
-use rustls::sign::SingleCertAndKey;
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 
-use crate::tls::material::{Error, Reloaded};
+use crate::tls::files::{Snapshot, Wanted};
+use crate::tls::material::{self, Error, Material, Polled, Reloaded};
 use crate::tls::rules::Rules;
 use crate::tls::status::Status;
+use crate::tls::trust::{ClientVerifier, Trust};
 use crate::tls::{Version, identity, principal, trust};
+
+use choice::ByName;
+use sessions::Sessions;
 
 /// What one listener presents and asks for.
 #[derive(Clone, Debug)]
@@ -27,6 +34,13 @@ pub struct Options {
     pub by_name_only: bool,
 }
 
+impl Options {
+    fn wanted(&self) -> BTreeSet<Wanted> {
+        let trust = self.clients.iter().flat_map(|clients| clients.trust.wanted());
+        self.certificates.iter().flat_map(identity::Source::wanted).chain(trust).collect()
+    }
+}
+
 /// What is asked of clients.
 #[derive(Clone, Debug)]
 pub struct Clients {
@@ -36,52 +50,69 @@ pub struct Clients {
     pub trust: trust::Options,
     /// How a subject becomes a principal.
     pub rules: Rules,
-    /// Whether sessions are resumed, which skips the check of the certificate until the trust changes.
+    /// Whether sessions are resumed, which skips the check of the certificate: for an hour at most, until a
+    /// revocation list runs out, and until authorities or lists change.
     pub resumption: bool,
 }
 
-/// The TLS side of one listener. Nothing of it is shared with another listener.
+/// The TLS side of one listener. Nothing of it is shared with another listener: what one remembers of a session is
+/// worth nothing at the other.
 #[derive(Debug)]
 pub struct Terminator {
     options: Options,
-    current: ArcSwap<ServerConfig>,
-    verifier: Option<Arc<dyn ClientCertVerifier>>,
-    loaded: SystemTime,
+    clock: Arc<dyn TimeProvider>,
+    polled: Polled<Loaded>,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    material: Material,
+    config: Arc<ServerConfig>,
+    verifier: Option<Arc<ClientVerifier>>,
+    sessions: Sessions,
+}
+
+impl AsRef<Material> for Loaded {
+    fn as_ref(&self) -> &Material {
+        &self.material
+    }
 }
 
 impl Terminator {
-    /// Reads and checks all files. Blocks on the disk for a moment.
+    /// Reads and checks all files. Blocks on the disk for a moment. A certificate that ran out is served, with a
+    /// warning in the status: a gateway that does not start helps nobody.
     pub fn load(options: Options) -> Result<Self, Error> {
-        let (config, verifier) = build(&options)?;
-        Ok(Self { options, current: ArcSwap::from(config), verifier, loaded: SystemTime::now() })
+        Self::load_by(options, Arc::new(DefaultTimeProvider))
+    }
+
+    /// The same by another clock.
+    fn load_by(options: Options, clock: Arc<dyn TimeProvider>) -> Result<Self, Error> {
+        let polled = Polled::load(&options.wanted(), |files| Loaded::build(&options, files, None, &clock))?;
+        Ok(Self { options, clock, polled })
     }
 
     /// What a new handshake uses.
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.current.load_full()
+        Arc::clone(&self.polled.in_use().config)
     }
 
-    /// Looks at the files again. Blocks on the disk for a moment; one call at a time.
+    /// Looks at the files again and takes what is new, all of it or nothing. Blocks on the disk for a moment.
     pub fn reload(&self) -> Reloaded {
-        Reloaded::Unchanged
+        self.polled.reload(&self.options.wanted(), system_now(&self.clock), |files, in_use| {
+            Loaded::build(&self.options, files, Some(in_use), &self.clock)
+        })
     }
 
-    /// What is loaded.
+    /// What is loaded, and what is wrong with it now.
     pub fn status(&self) -> Status {
-        Status {
-            certificates: Vec::new(),
-            authorities: Vec::new(),
-            revocation_lists: Vec::new(),
-            warnings: Vec::new(),
-            fault: None,
-            loaded: self.loaded,
-        }
+        self.polled.status(system_now(&self.clock))
     }
 
-    /// Who a client is by the chain it showed: none for an empty chain.
+    /// Who a client is by the chain it showed, without the `User:` of Kafka: none for an empty chain, and where
+    /// clients are not asked.
     pub fn principal(&self, chain: &[CertificateDer<'_>]) -> Result<Option<String>, principal::Error> {
         match (&self.options.clients, chain.first()) {
-            (Some(clients), Some(first)) => principal::of(first, &clients.rules).map(Some),
+            (Some(clients), Some(leaf)) => principal::of(leaf, &clients.rules).map(Some),
             (None, _) | (_, None) => Ok(None),
         }
     }
@@ -89,38 +120,62 @@ impl Terminator {
     /// Checks a chain that was taken before against what is trusted now: an error for one that a new handshake
     /// would refuse. For connections that are open, and for resumed ones.
     pub fn recheck(&self, chain: &[CertificateDer<'_>]) -> Result<(), trust::Error> {
-        match (&self.verifier, chain.split_first()) {
-            (Some(verifier), Some((first, rest))) => verifier
-                .verify_client_cert(first, rest, UnixTime::now())
-                .map(drop)
-                .map_err(trust::Error::Refused),
-            (Some(_) | None, _) => Ok(()),
+        match (&self.polled.in_use().verifier, chain.split_first()) {
+            (None, _) => Ok(()),
+            (Some(verifier), None) if verifier.is_required() => Err(trust::Error::Missing),
+            (Some(_), None) => Ok(()),
+            (Some(verifier), Some((leaf, rest))) => {
+                verifier.verify(leaf, rest, now(&self.clock)).map_err(trust::Error::Refused)
+            }
         }
     }
 }
 
-type Built = (Arc<ServerConfig>, Option<Arc<dyn ClientCertVerifier>>);
-
-fn build(options: &Options) -> Result<Built, Error> {
-    let provider = super::provider();
-    let verifier = match &options.clients {
-        None => None,
-        Some(clients) => {
-            let roots = trust::roots(&clients.trust.ca).map_err(Error::Trust)?;
-            let builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
-            let builder = if clients.required { builder } else { builder.allow_unauthenticated() };
-            Some(builder.build().map_err(|error| Error::Setup(rustls::Error::General(error.to_string())))?)
+impl Loaded {
+    fn build(
+        options: &Options,
+        files: &Snapshot,
+        in_use: Option<&Self>,
+        clock: &Arc<dyn TimeProvider>,
+    ) -> Result<Self, Error> {
+        let identities = material::identities(&options.certificates, files)?;
+        if identities.is_empty() {
+            return Err(Error::NoIdentity);
         }
-    };
-    let first = options
-        .certificates
-        .first()
-        .ok_or_else(|| Error::Setup(rustls::Error::General("there is no certificate".to_owned())))?;
-    let identity = identity::load(first).map_err(Error::Identity)?;
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(options.min_version.and_newer())
-        .map_err(Error::Setup)?
-        .with_client_cert_verifier(verifier.clone().unwrap_or_else(WebPkiClientVerifier::no_client_auth))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified)));
-    Ok((Arc::new(config), verifier))
+        let trust = options.clients.as_ref().map(|clients| Trust::build(&clients.trust, files)).transpose();
+        let trust = trust.map_err(Error::Trust)?;
+        let in_use_material = in_use.map(|in_use| &in_use.material);
+        let material = Material::new(identities, trust, in_use_material, system_now(clock))?;
+
+        // What was remembered under another trust must not be resumed under this one.
+        let sessions = match in_use {
+            Some(in_use) if !material.trusts_others_than(&in_use.material) => in_use.sessions.clone(),
+            Some(_) | None => {
+                let next_update = material.trust.as_ref().and_then(Trust::next_update);
+                Sessions::new(options.clients.as_ref(), next_update, clock).map_err(Error::Setup)?
+            }
+        };
+        let required = options.clients.as_ref().is_some_and(|clients| clients.required);
+        let verifier = material.trust.clone().map(|trust| ClientVerifier::new(trust, required));
+
+        let builder = ServerConfig::builder_with_details(super::provider(), Arc::clone(clock))
+            .with_protocol_versions(options.min_version.and_newer())
+            .map_err(Error::Setup)?;
+        let builder = match &verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+            None => builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth()),
+        };
+        let choice = ByName::new(&material.identities, options.by_name_only);
+        let mut config = builder.with_cert_resolver(Arc::new(choice));
+        sessions.put_into(&mut config);
+        Ok(Self { material, config: Arc::new(config), verifier, sessions })
+    }
+}
+
+fn now(clock: &Arc<dyn TimeProvider>) -> UnixTime {
+    clock.current_time().unwrap_or_else(UnixTime::now)
+}
+
+fn system_now(clock: &Arc<dyn TimeProvider>) -> SystemTime {
+    trust::system_time(now(clock))
 }

@@ -6,6 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationList, CertificateRevocationListParams,
+    CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SerialNumber,
+};
+use rustls::pki_types::CertificateDer;
 
 /// A directory of its own, gone when dropped.
 pub(super) struct Folder(PathBuf);
@@ -53,4 +61,117 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// A certificate and its key.
+pub(super) struct Pair {
+    pub(super) cert: String,
+    pub(super) key: String,
+    pub(super) der: CertificateDer<'static>,
+    pub(super) serial: SerialNumber,
+}
+
+/// An authority that signs whatever a test wants.
+pub(super) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// A root of this common name. Two of one name have different keys.
+    pub(super) fn new(name: &str) -> Self {
+        let issuer = CertifiedIssuer::self_signed(Self::params(name), KeyPair::generate().unwrap()).unwrap();
+        Self { issuer }
+    }
+
+    /// An authority that this one signs.
+    pub(super) fn below(&self, name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        Self { issuer: CertifiedIssuer::signed_by(Self::params(name), key, &self.issuer).unwrap() }
+    }
+
+    fn params(name: &str) -> CertificateParams {
+        let mut params = params(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params
+    }
+
+    pub(super) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A pair for a server of these names.
+    pub(super) fn server(&self, names: &[&str]) -> Pair {
+        self.pair(|params| {
+            let named =
+                CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+                    .unwrap();
+            params.subject_alt_names = named.subject_alt_names;
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        })
+    }
+
+    /// A pair for a client of this common name.
+    pub(super) fn client(&self, name: &str) -> Pair {
+        self.pair(|params| {
+            params.distinguished_name = DistinguishedName::new();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        })
+    }
+
+    /// A pair with whatever is set.
+    pub(super) fn pair(&self, set: impl FnOnce(&mut CertificateParams)) -> Pair {
+        static NEXT: AtomicU64 = AtomicU64::new(1000);
+        let key = KeyPair::generate().unwrap();
+        let mut params = params("server");
+        let serial = SerialNumber::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        params.serial_number = Some(serial.clone());
+        set(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Pair { cert: certificate.pem(), key: key.serialize_pem(), der: certificate.der().clone(), serial }
+    }
+
+    /// A list that revokes these, due in a day.
+    pub(super) fn revoke(&self, pairs: &[&Pair]) -> CertificateRevocationList {
+        self.list(pairs, |_| {})
+    }
+
+    /// A list with whatever is set.
+    pub(super) fn list(
+        &self,
+        pairs: &[&Pair],
+        set: impl FnOnce(&mut CertificateRevocationListParams),
+    ) -> CertificateRevocationList {
+        let now = SystemTime::now();
+        let revoked = |pair: &&Pair| RevokedCertParams {
+            serial_number: pair.serial.clone(),
+            revocation_time: now.into(),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let mut params = CertificateRevocationListParams {
+            this_update: (now - Duration::from_secs(3600)).into(),
+            next_update: (now + DAY).into(),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: pairs.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        set(&mut params);
+        params.signed_by(&self.issuer).unwrap()
+    }
+}
+
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
+fn params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.use_authority_key_identifier_extension = true;
+    let now = SystemTime::now();
+    params.not_before = (now - DAY).into();
+    params.not_after = (now + 30 * DAY).into();
+    params
 }

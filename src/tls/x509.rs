@@ -102,7 +102,7 @@ impl<'a> Elements<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Certificate<'a> {
     pub(super) serial: &'a [u8],
-    /// The `Name` in DER, from its `SEQUENCE` on.
+    /// The `Name` of who signed it, in DER, from its `SEQUENCE` on.
     pub(super) issuer: Element<'a>,
     /// The `Name` in DER, from its `SEQUENCE` on.
     pub(super) subject: Element<'a>,
@@ -173,6 +173,12 @@ impl<'a> Certificate<'a> {
     /// Which key of the issuer signed it, if it says so.
     pub(super) fn authority_key_id(&self) -> Option<&'a [u8]> {
         self.extensions.authority_key_id()
+    }
+
+    /// What its own key is called, if it says so.
+    pub(super) fn subject_key_id(&self) -> Option<&'a [u8]> {
+        let found = self.extensions.find(oid::SUBJECT_KEY_IDENTIFIER)?;
+        Some(Elements(found).expect(tag::OCTET_STRING)?.value)
     }
 }
 
@@ -278,6 +284,8 @@ impl<'a> Extensions<'a> {
 }
 
 mod oid {
+    /// 2.5.29.14
+    pub(super) const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x0e];
     /// 2.5.29.17
     pub(super) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
     /// 2.5.29.19
