@@ -115,6 +115,7 @@ pub const ALL: &[(&str, &str, &str)] = &[
     ("broker", "dial", "unknown_node"),
     ("broker", "dial", "failed"),
     ("broker", "dial", "timeout"),
+    ("broker", "dial", "tls"),
     ("gateway", "dial", "forbidden"),
     ("gateway", "dial", "drained"),
     ("gateway", "first_request", "drained"),
@@ -296,6 +297,13 @@ mod tests {
         let mut ends: Vec<Ended> = first.map(|v| Ended::violated(Stage::FirstRequest, v)).collect();
         ends.extend(violations.iter().map(|v| Ended::violated(Stage::Relay, v)));
         ends.extend(causes.into_iter().map(Ended::from));
+        let address = || "kafka:9092".parse().unwrap();
+        let dials = [
+            connect::Error::NoAddress { address: address() },
+            connect::Error::ResolveTimeout { address: address(), timeout: Default::default() },
+            connect::Error::Name { address: address() },
+        ];
+        ends.extend(dials.iter().map(Ended::not_dialled));
         for end in ends {
             let words = (end.side.as_str(), end.stage.as_str(), end.reason);
             assert!(ALL.contains(&words), "{words:?}");

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rustls::AlertDescription;
-use rustls::server::Acceptor;
+use rustls::server::{AcceptedAlert, Acceptor};
+use rustls::{AlertDescription, PeerIncompatible};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -101,10 +101,8 @@ where
                     return Ok(Hello { bytes, server_name });
                 }
                 Ok(None) => {}
-                Err((error, mut alert)) => {
-                    let mut record = Vec::new();
-                    let _ = alert.write_all(&mut record);
-                    let _ = timeout(LINGER, stream.write_all(&record)).await;
+                Err((error, alert)) => {
+                    let _ = timeout(LINGER, stream.write_all(&told(&error, alert))).await;
                     finish(stream).await;
                     return Err(Error::Malformed(error));
                 }
@@ -115,6 +113,18 @@ where
             return Err(Error::TooLong);
         }
     }
+}
+
+/// The record that tells a client what is wrong with its hello.
+fn told(error: &rustls::Error, mut alert: AcceptedAlert) -> Vec<u8> {
+    // The extension came with TLS 1.2. rustls calls its absence a failed handshake, which tells a client of
+    // TLS 1.1 nothing.
+    if *error == PeerIncompatible::SignatureAlgorithmsExtensionRequired.into() {
+        return alert_record(AlertDescription::ProtocolVersion).to_vec();
+    }
+    let mut record = Vec::new();
+    let _ = alert.write_all(&mut record);
+    record
 }
 
 /// Answers a hello with a fatal alert and closes in order. Takes up to two seconds.

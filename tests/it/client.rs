@@ -6,15 +6,15 @@ use std::time::Duration;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, Request, StrBytes};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Longer than anything that a test waits for, shorter than a person does.
 pub(crate) const AT_MOST: Duration = Duration::from_secs(30);
 
 /// One connection.
-pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) stream: S,
     correlation_id: i32,
     /// What no answer may hold.
     forbidden: Option<String>,
@@ -51,6 +51,13 @@ impl Client {
     pub(crate) async fn connect(address: impl Into<SocketAddr>) -> Self {
         let stream = TcpStream::connect(address.into()).await.expect("a connection");
         stream.set_nodelay(true).expect("nodelay");
+        Self::over(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// A client on a stream that is connected already.
+    pub(crate) fn over(stream: S) -> Self {
         Self { stream, correlation_id: 0, forbidden: None }
     }
 

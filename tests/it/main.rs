@@ -14,5 +14,6 @@ mod poll;
 mod proxy_protocol;
 mod records;
 mod streams;
+mod tls;
 mod topology;
 mod toy;

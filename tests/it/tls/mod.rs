@@ -1,0 +1,19 @@
+//! TLS towards clients and brokers: who is let in, who is refused and told why, and what follows the files.
+
+mod brokers;
+mod early_writes;
+mod files;
+mod front;
+mod hellos;
+mod house;
+mod identities;
+mod limits;
+mod matrix;
+mod names;
+mod openssl;
+mod peer;
+mod pki;
+mod reload;
+mod resumption;
+mod revocation;
+mod secrets;
