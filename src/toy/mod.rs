@@ -25,7 +25,7 @@ pub mod world;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -282,6 +282,11 @@ impl Cluster {
     /// How many connections are open.
     pub fn connections(&self) -> usize {
         *self.shared.connections.borrow()
+    }
+
+    /// How many connections there have been, open ones included.
+    pub fn connections_ever(&self) -> u64 {
+        self.shared.connections_ever.load(Ordering::Relaxed)
     }
 
     /// Waits until a condition on the number of open connections holds, at most `at_most`; says whether

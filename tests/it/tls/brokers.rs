@@ -22,8 +22,6 @@ const CLIENT: &str = "it";
 struct Brokers {
     cluster: Cluster,
     front: Front,
-    /// Signs what the brokers show.
-    authority: Authority,
     /// Signs what the gateway shows to brokers.
     gateways: Authority,
     material: Material,
@@ -54,7 +52,7 @@ impl Brokers {
         let material = Material::new();
         material.files.put("brokers.crt", &authority.pem());
         let bootstrap = front.addresses.iter().map(|address| format!("{host}:{}", address.port())).collect();
-        Self { cluster, front, authority, gateways, material, bootstrap }
+        Self { cluster, front, gateways, material, bootstrap }
     }
 
     /// `tls` of the cluster, with more settings.
@@ -245,6 +243,7 @@ async fn what_the_gateway_is_to_brokers_is_never_what_its_clients_are() {
         let (_, partners) = all.split_at(4);
         assert_eq!(partners.len(), 4);
         assert!(partners.iter().all(|visit| visit.shown == partner), "clients of the other are partners");
+        assert_eq!(all.iter().all(|visit| visit.resumed), round > 0, "by sessions of their own");
         front.forget_clients(CLIENT);
     }
     let discoveries = front.visits();

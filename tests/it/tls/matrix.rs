@@ -226,3 +226,21 @@ async fn nobody_renegotiates() {
     let said = openssl::renegotiate(house.address(), &ca).await;
     assert!(said.contains("no renegotiation"), "{said}");
 }
+
+#[tokio::test]
+async fn nobody_sends_early_data() {
+    let house = House::anonymous().await;
+    let files = &house.material.files;
+    let ca = files.put("servers.pem", &house.material.servers.pem());
+    let (session, request) = (files.path("session"), files.put("request", "0123456789"));
+    let (session, request) = (session.to_str().expect("a path"), request.to_str().expect("a path"));
+    let (sees, said) = openssl::ask(house.address(), &ca, &["-tls1_3", "-sess_out", session]).await;
+    assert_eq!(sees, Sees::Answer(V13), "{said}");
+    let text = openssl::session(session).await;
+    assert!(text.contains("Max Early Data: 0"), "{text}");
+    let arguments = ["-tls1_3", "-sess_in", session, "-early_data", request];
+    let (sees, said) = openssl::ask(house.address(), &ca, &arguments).await;
+    assert_eq!(sees, Sees::Answer(V13), "the session is taken, without early data: {said}");
+    let resumed = house.gateway.metric("gatehouse_tls_handshakes_total", &["resumed=\"true\""]);
+    assert_eq!(resumed, 1.0);
+}

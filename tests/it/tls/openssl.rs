@@ -76,3 +76,9 @@ pub(crate) async fn renegotiate(address: SocketAddr, ca: &Path) -> String {
     in_time("the end of s_client", error.read_to_string(&mut said)).await.expect("text");
     said
 }
+
+/// What a stored session says.
+pub(crate) async fn session(file: &str) -> String {
+    let output = Command::new("openssl").args(["sess_id", "-noout", "-text", "-in", file]).output();
+    String::from_utf8(output.await.expect("openssl").stdout).expect("text")
+}
