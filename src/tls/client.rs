@@ -157,3 +157,6 @@ fn verifier(verify: Verify, trust: Option<&Trust>) -> Result<Arc<dyn ServerCertV
         Verify::Full | Verify::InsecureNone => full,
     })
 }
+
+#[cfg(test)]
+mod tests;

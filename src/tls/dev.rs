@@ -182,3 +182,96 @@ fn params(names: Vec<String>, common_name: &str, valid: Duration) -> Result<Cert
     params.use_authority_key_identifier_extension = true;
     Ok(params)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
+
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::tls::client::{self, Connector, Roots};
+    use crate::tls::identity::Source;
+    use crate::tls::rules::Rules;
+    use crate::tls::server::{self, Terminator};
+    use crate::tls::testing::{Folder, shake};
+    use crate::tls::{Version, trust};
+
+    fn options(names: &[&str]) -> Options {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Options { names, client: "alice".to_owned(), valid: VALID }
+    }
+
+    /// The files are what the settings of a listener and of its clients take.
+    #[test]
+    fn what_is_written_works_at_both_ends() {
+        let folder = Folder::new();
+        let names = ["kafka.example.com", "*.kafka.example.com", "127.0.0.1", "::1"];
+        let files = write(&folder.path("pki"), &options(&names), false).unwrap();
+        let trust = trust::Options { ca: vec![files.ca.clone()], crl: Vec::new() };
+        let server = server::Options {
+            certificates: vec![Source::Pem {
+                cert: files.server_cert,
+                key: files.server_key,
+                password: None,
+            }],
+            min_version: Version::Tls12,
+            clients: Some(server::Clients {
+                required: true,
+                trust,
+                rules: Rules::default(),
+                resumption: false,
+            }),
+            by_name_only: false,
+        };
+        let terminator = Terminator::load(server).unwrap();
+        assert_eq!(terminator.status().warnings, Vec::<String>::new());
+        assert_eq!(terminator.status().certificates[0].names, names);
+        let both = files.client_both;
+        for (cert, key) in [(files.client_cert, files.client_key), (both.clone(), both)] {
+            let identity = Some(Source::Pem { cert, key, password: None });
+            let roots = Roots::Files(vec![files.ca.clone()]);
+            let connector =
+                Connector::load(client::Options { roots, identity, ..client::Options::default() }).unwrap();
+            assert_eq!(connector.status().warnings, Vec::<String>::new());
+            for name in ["kafka.example.com", "b0.kafka.example.com", "127.0.0.1", "::1"] {
+                let shaken = shake(&connector.config(), name, &terminator.config()).unwrap();
+                let chain = shaken.server.peer_certificates().unwrap();
+                assert_eq!(terminator.principal(chain).unwrap().unwrap(), "CN=alice");
+            }
+        }
+        let days = Arc::new(terminator.status().certificates[0].clone());
+        assert_eq!(days.not_after.duration_since(days.not_before).unwrap(), VALID + Duration::from_secs(60));
+    }
+
+    #[test]
+    fn keys_are_for_their_owner_and_nothing_is_written_over_unasked() {
+        let folder = Folder::new();
+        let files = write(&folder.path(""), &options(&["a.example.com"]), false).unwrap();
+        let mode = |file: &Path| fs::metadata(file).unwrap().permissions().mode() & 0o777;
+        assert_eq!(
+            [&files.server_key, &files.client_key, &files.client_both].map(|file| mode(file)),
+            [0o600; 3]
+        );
+        let before = fs::read(&files.ca).unwrap();
+        fs::remove_file(&files.server_key).unwrap();
+        let again = write(&folder.path(""), &options(&["a.example.com"]), false).unwrap_err();
+        assert!(again.to_string().contains("is there already and is left as it is"), "{again}");
+        assert!(fs::read(&files.ca).unwrap() == before && !files.server_key.exists());
+
+        // A link is replaced, not followed.
+        let elsewhere = folder.put("elsewhere", "mine");
+        symlink(&elsewhere, &files.server_key).unwrap();
+        write(&folder.path(""), &options(&["a.example.com"]), true).unwrap();
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"mine");
+        assert!(!files.server_key.is_symlink() && mode(&files.server_key) == 0o600);
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for name in ["", "a b", "*.*.example.com", "a.*.example.com", "a..example.com"] {
+            assert!(matches!(make(&options(&[name])), Err(Error::Name(_))), "{name:?}");
+        }
+    }
+}

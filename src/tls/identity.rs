@@ -257,9 +257,6 @@ pub(super) fn build(source: &Source, files: &Snapshot) -> Result<Identity, Error
     let leaf = certified.cert.first().ok_or_else(|| Error::Certificate(cert.clone()))?;
     let read = x509::Certificate::read(leaf).ok_or_else(|| Error::Certificate(cert.clone()))?;
     let names = read.names();
-    if names.is_empty() {
-        warnings.push(format!("the certificate in `{}` is for no name (`subjectAltName`)", cert.display()));
-    }
     Ok(Identity {
         file: cert.clone(),
         names,

@@ -105,7 +105,12 @@ impl Terminator {
 
     /// What is loaded, and what is wrong with it now.
     pub fn status(&self) -> Status {
-        self.polled.status(system_now(&self.clock))
+        let mut status = self.polled.status(system_now(&self.clock));
+        for certificate in status.certificates.iter().filter(|certificate| certificate.names.is_empty()) {
+            let file = certificate.file.display();
+            status.warnings.push(format!("the certificate in `{file}` is for no name (`subjectAltName`)"));
+        }
+        status
     }
 
     /// Who a client is by the chain it showed, without the `User:` of Kafka: none for an empty chain, and where
@@ -179,3 +184,6 @@ fn now(clock: &Arc<dyn TimeProvider>) -> UnixTime {
 fn system_now(clock: &Arc<dyn TimeProvider>) -> SystemTime {
     trust::system_time(now(clock))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +14,15 @@ use rcgen::{
     CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair,
     KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
-use rustls::pki_types::CertificateDer;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{
+    ClientConnection, ClientSessionMemoryCache, ClientSessionStore, Tls12ClientSessionValue,
+    Tls13ClientSessionValue,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ServerConnection;
+use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, ServerConfig, SignatureScheme};
 
 /// A directory of its own, gone when dropped.
 pub(super) struct Folder(PathBuf);
@@ -81,6 +90,13 @@ impl Authority {
     pub(super) fn new(name: &str) -> Self {
         let issuer = CertifiedIssuer::self_signed(Self::params(name), KeyPair::generate().unwrap()).unwrap();
         Self { issuer }
+    }
+
+    /// One that is valid until then.
+    pub(super) fn until(name: &str, end: SystemTime) -> Self {
+        let mut params = Self::params(name);
+        params.not_after = end.into();
+        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
     /// An authority that this one signs.
@@ -174,4 +190,156 @@ fn params(name: &str) -> CertificateParams {
     params.not_before = (now - DAY).into();
     params.not_after = (now + 30 * DAY).into();
     params
+}
+
+impl Authority {
+    /// The certificates of PEM text.
+    pub(super) fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
+        CertificateDer::pem_slice_iter(pem.as_bytes()).map(Result::unwrap).collect()
+    }
+}
+
+impl Pair {
+    pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        Authority::certificates(&self.cert)
+    }
+
+    pub(super) fn private(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
+    }
+}
+
+/// Both ends of a connection whose handshake is done.
+#[derive(Debug)]
+pub(super) struct Shaken {
+    pub(super) client: ClientConnection,
+    pub(super) server: ServerConnection,
+}
+
+/// A handshake in memory, tickets included. The error is the one that the client sees.
+pub(super) fn shake(
+    client: &ClientConfig,
+    name: &str,
+    server: &Arc<ServerConfig>,
+) -> Result<Shaken, rustls::Error> {
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut client = ClientConnection::new(Arc::new(client.clone()), name).unwrap();
+    let mut server = ServerConnection::new(server.clone()).unwrap();
+    while client.wants_write() || server.wants_write() {
+        let mut wire = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut wire).unwrap();
+        }
+        let refused = feed(&mut server, &wire).err();
+        wire.clear();
+        while server.wants_write() {
+            server.write_tls(&mut wire).unwrap();
+        }
+        feed(&mut client, &wire)?;
+        assert_eq!(refused, None, "the server refused, and the client does not know");
+    }
+    assert!(!client.is_handshaking() && !server.is_handshaking());
+    Ok(Shaken { client, server })
+}
+
+fn feed<S>(side: &mut rustls::ConnectionCommon<S>, mut wire: &[u8]) -> Result<(), rustls::Error>
+where
+    S: rustls::SideData,
+{
+    while !wire.is_empty() {
+        side.read_tls(&mut wire).unwrap();
+        side.process_new_packets()?;
+    }
+    Ok(())
+}
+
+/// A client of these signatures that takes any certificate.
+pub(super) fn anybody(schemes: &[SignatureScheme]) -> ClientConfig {
+    #[derive(Debug)]
+    struct Anybody(Vec<SignatureScheme>);
+
+    impl ServerCertVerifier for Anybody {
+        fn verify_server_cert(
+            &self,
+            _leaf: &CertificateDer<'_>,
+            _rest: &[CertificateDer<'_>],
+            _name: &ServerName<'_>,
+            _stapled: &[u8],
+            _now: UnixTime,
+        ) -> Result<ServerCertVerified, rustls::Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _message: &[u8],
+            _certificate: &CertificateDer<'_>,
+            _signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _message: &[u8],
+            _certificate: &CertificateDer<'_>,
+            _signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.0.clone()
+        }
+    }
+    ClientConfig::builder_with_provider(super::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(schemes.to_vec())))
+        .with_no_client_auth()
+}
+
+/// A client's memory that takes all servers for one, as an attacker's would.
+#[derive(Debug)]
+pub(super) struct OneName(ClientSessionMemoryCache);
+
+impl Default for OneName {
+    fn default() -> Self {
+        Self(ClientSessionMemoryCache::new(8))
+    }
+}
+
+fn one() -> ServerName<'static> {
+    ServerName::try_from("one").unwrap()
+}
+
+impl ClientSessionStore for OneName {
+    fn set_kx_hint(&self, _name: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(one(), group);
+    }
+
+    fn kx_hint(&self, _name: &ServerName<'_>) -> Option<NamedGroup> {
+        self.0.kx_hint(&one())
+    }
+
+    fn set_tls12_session(&self, _name: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.0.set_tls12_session(one(), value);
+    }
+
+    fn tls12_session(&self, _name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.0.tls12_session(&one())
+    }
+
+    fn remove_tls12_session(&self, _name: &ServerName<'static>) {
+        self.0.remove_tls12_session(&one());
+    }
+
+    fn insert_tls13_ticket(&self, _name: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.0.insert_tls13_ticket(one(), value);
+    }
+
+    fn take_tls13_ticket(&self, _name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(&one())
+    }
 }

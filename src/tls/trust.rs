@@ -263,3 +263,6 @@ pub(super) fn system_time(time: UnixTime) -> SystemTime {
 fn content(sequence: &[u8]) -> &[u8] {
     x509::Elements(sequence).expect(tag::SEQUENCE).map_or(sequence, |sequence| sequence.value)
 }
+
+#[cfg(test)]
+mod tests;

@@ -330,3 +330,98 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)]).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
+
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tls::testing::{Authority, DAY};
+
+    #[test]
+    fn elements_are_read_as_webpki_reads_them() {
+        let first =
+            |bytes: &'static [u8]| Elements(bytes).next().map(|element| (element.value, element.whole));
+        assert_eq!(first(b"\x04\x01xy"), Some((&b"x"[..], &b"\x04\x01x"[..])));
+        assert_eq!(first(b"\x04\x00"), Some((&b""[..], &b"\x04\x00"[..])));
+        let long = [&[4, 0x81, 0x80][..], &[7; 0x80]].concat();
+        assert_eq!(Elements(&long).next().unwrap().value, [7; 0x80]);
+        for (wrong, why) in [
+            (&b""[..], "nothing"),
+            (b"\x04", "no length"),
+            (b"\x04\x02x", "cut short"),
+            (b"\x04\x80x\0\0", "no definite length"),
+            (b"\x04\x81\x01x", "a length in more bytes than it needs"),
+            (b"\x04\x82\x00\x80", "a length with a leading zero"),
+            (b"\x04\x84\xff\xff\xff\xff", "more than there is"),
+            (b"\x04\x85\x01\x00\x00\x00\x00", "a length of five bytes"),
+            (b"\x1f\x01\x00", "a tag of several bytes"),
+        ] {
+            assert!(Elements(wrong).next().is_none(), "{why}");
+        }
+    }
+
+    #[test]
+    fn lists_tell_who_signed_them_and_what_they_hold() {
+        let (authority, other) = (Authority::new("CA"), Authority::new("CA"));
+        let list = authority.revoke(&[&authority.client("a"), &authority.client("b")]);
+        let read = RevocationList::read(list.der()).unwrap();
+        assert_eq!(read.revoked, 2);
+        assert!(read.next_update.unwrap().duration_since(read.this_update).unwrap() >= DAY);
+        let algorithms = crate::tls::provider().signature_verification_algorithms.all;
+        for (authority, is_signer) in [(&authority, true), (&other, false)] {
+            let der = &Authority::certificates(&authority.pem())[0];
+            let certificate = Certificate::read(der).unwrap();
+            assert_eq!(certificate.subject.whole, read.issuer.whole);
+            assert_eq!(certificate.subject_key_id() == read.authority_key_id(), is_signer);
+            assert_eq!(read.is_signed_by(certificate.key, algorithms), is_signer);
+        }
+    }
+
+    #[test]
+    fn dates_of_both_forms_are_read() {
+        let authority = Authority::new("CA");
+        for years in [1, 60] {
+            let end = SystemTime::UNIX_EPOCH + Duration::from_secs((2026 - 1970 + years) * 31_557_600);
+            let pair = authority.pair(|params| params.not_after = end.into());
+            let read = Certificate::read(&pair.der).unwrap();
+            let apart = read.not_after.max(end).duration_since(read.not_after.min(end)).unwrap();
+            assert!(apart < Duration::from_secs(1), "{years}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            fn read(der: &[u8]) {
+                if let Some(certificate) = Certificate::read(der) {
+                    let _ = (certificate.names(), certificate.authority_key_id(), certificate.subject_key_id());
+                    let _ = (certificate.other_names(), certificate.is_authority());
+                }
+                if let Some(list) = RevocationList::read(der) {
+                    let _ = (list.authority_key_id(), list.revoked);
+                }
+            }
+            static MADE: std::sync::LazyLock<[Vec<u8>; 2]> = std::sync::LazyLock::new(|| {
+                let authority = Authority::new("CA");
+                let pair = authority.server(&["a.example.com", "10.0.0.1", "::1"]);
+                [pair.der.to_vec(), authority.revoke(&[&pair]).der().to_vec()]
+            });
+            read(&bytes);
+            for der in &*MADE {
+                let mut der = der.clone();
+                for (place, byte) in &changes {
+                    *place.get_mut(&mut der) = *byte;
+                }
+                read(&der);
+            }
+        }
+    }
+}

@@ -119,13 +119,18 @@ impl List {
 /// What to do about a list that webpki does not take.
 fn reason(error: &webpki::Error) -> String {
     match error {
-        webpki::Error::UnsupportedCrlVersion | webpki::Error::MalformedExtensions => {
-            "it is of version 1 or has no extensions; OpenSSL needs `crl_extensions` with `authorityKeyIdentifier` \
-             in its configuration"
+        // It could be read here, so it is DER, and something that it must have is not there.
+        webpki::Error::UnsupportedCrlVersion
+        | webpki::Error::MalformedExtensions
+        | webpki::Error::BadDer
+        | webpki::Error::BadDerTime => {
+            "it lacks what RFC 5280 asks for: version 2, `nextUpdate`, and extensions \
+            (OpenSSL needs `crl_extensions` with `authorityKeyIdentifier` in its configuration)"
                 .to_owned()
         }
-        webpki::Error::BadDerTime => "it does not say when it must be renewed (`nextUpdate`)".to_owned(),
-        webpki::Error::UnsupportedDeltaCrl => "it lists only what changed, and the whole list is needed".to_owned(),
+        webpki::Error::UnsupportedDeltaCrl => {
+            "it lists only what changed, and the whole list is needed".to_owned()
+        }
         webpki::Error::UnsupportedIndirectCrl => "it speaks for other authorities than its own".to_owned(),
         other => other.to_string(),
     }
