@@ -58,7 +58,7 @@ fn core() -> Core {
     let routes =
         Routes::Ports(Ports { host: "kafka.example.com".into(), bootstrap: 9092, ranges: vec![nodes] });
     Core::new(Arc::new(Options {
-        routes: Arc::new(routes),
+        routes: routes.into(),
         pass_unknown_apis: false,
         max_request_bytes: 104_857_600,
         max_in_flight: 128,

@@ -32,7 +32,7 @@ fn routes() -> Routes {
 
 fn core(pass_unknown_apis: bool) -> Core {
     Core::new(Arc::new(Options {
-        routes: Arc::new(routes()),
+        routes: routes().into(),
         pass_unknown_apis,
         max_request_bytes: 1 << 20,
         max_in_flight: 8,

@@ -119,8 +119,10 @@ impl App {
             listeners: config
                 .listeners
                 .iter()
-                .zip(&listeners)
-                .map(|(listener, bound)| (listener.listen.name.clone(), bound.addresses()))
+                .map(|listener| {
+                    let addresses = listener.listen.ports().map(|(port, _)| port.address);
+                    (listener.listen.name.clone(), addresses.collect())
+                })
                 .collect(),
         };
         let topologies = {
@@ -258,7 +260,7 @@ fn bind(config: &Config) -> Result<Vec<listen::Bound>, Error> {
     config
         .listeners
         .iter()
-        .map(|listener| listen::Bound::bind(listener.listen.clone()).map_err(Error::Listen))
+        .map(|listener| listen::Bound::bind(&listener.listen, &listen::Sockets::new()).map_err(Error::Listen))
         .collect()
 }
 
@@ -307,7 +309,7 @@ fn accept(listeners: Vec<listen::Bound>, state: &Arc<State>, signal: &Signal) {
         let tls = state.sides.clients(name).map(|terminator| {
             let metrics = state.metrics.handshakes(name);
             metrics.expect_failures(ended::handshake_failures());
-            let handshakes = limits.handshakes().clone();
+            let handshakes = limits.handshakes();
             Tls { terminator, handshakes, timeout: listener.handshake_timeout, metrics }
         });
         let gate = Arc::new(Gate {
@@ -328,6 +330,6 @@ fn accept(listeners: Vec<listen::Bound>, state: &Arc<State>, signal: &Signal) {
             fold: Arc::clone(&fold),
             log_connections: config.log.connections,
         });
-        bound.accept(&gate, limits, &signal.child());
+        listen::Running::open(bound, listen::Entrance { gate, limits: limits.clone() }, signal);
     }
 }

@@ -5,6 +5,9 @@ pub mod ports;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 
 pub use names::{Names, Pattern};
 pub use ports::{PortRange, Ports};
@@ -69,6 +72,40 @@ impl NodeRange {
 impl fmt::Display for NodeRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.first == self.last { self.first.fmt(f) } else { write!(f, "{}-{}", self.first, self.last) }
+    }
+}
+
+/// Routes that can be replaced while connections use them: what a client is told next, it is told by the new
+/// ones. A clone is the same.
+#[derive(Clone, Debug)]
+pub struct LiveRoutes(Arc<ArcSwap<Routes>>);
+
+impl LiveRoutes {
+    /// The routes of now, for one answer to a client.
+    pub fn load(&self) -> arc_swap::Guard<Arc<Routes>> {
+        self.0.load()
+    }
+
+    /// The routes of now, to keep for a while.
+    pub fn load_full(&self) -> Arc<Routes> {
+        self.0.load_full()
+    }
+
+    /// Replaces them for every connection.
+    pub fn replace(&self, routes: Arc<Routes>) {
+        self.0.store(routes);
+    }
+}
+
+impl From<Arc<Routes>> for LiveRoutes {
+    fn from(routes: Arc<Routes>) -> Self {
+        Self(Arc::new(ArcSwap::new(routes)))
+    }
+}
+
+impl From<Routes> for LiveRoutes {
+    fn from(routes: Routes) -> Self {
+        Arc::new(routes).into()
     }
 }
 

@@ -32,6 +32,14 @@ impl Handshakes {
         Self { slots, pace: per_second.map(|rate| Arc::new(Pace::new(rate))) }
     }
 
+    /// The same with other limits. A pace that stays remembers what was begun.
+    pub(super) fn with(&self, slots: Arc<Semaphore>, per_second: Option<u32>) -> Self {
+        if self.pace.as_ref().map(|pace| pace.per_second) == per_second {
+            return Self { slots, pace: self.pace.clone() };
+        }
+        Self::new(slots, per_second)
+    }
+
     /// Waits for the turn of one more handshake, the first to come first. Cancel safe.
     ///
     /// # Errors

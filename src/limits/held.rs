@@ -9,19 +9,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// small pieces while the budget [is exhausted](Self::is_exhausted), so what is held stays near it.
 #[derive(Debug)]
 pub struct HeldBytes {
-    budget: u64,
+    budget: AtomicU64,
     bytes: AtomicU64,
 }
 
 impl HeldBytes {
     /// A budget of that many bytes, of which none is used.
     pub fn new(budget: u64) -> Arc<Self> {
-        Arc::new(Self { budget, bytes: AtomicU64::new(0) })
+        Arc::new(Self { budget: AtomicU64::new(budget), bytes: AtomicU64::new(0) })
     }
 
-    /// Whether as much is held as may be. One relaxed load.
+    /// Whether as much is held as may be. Two relaxed loads.
     pub fn is_exhausted(&self) -> bool {
-        self.bytes() >= self.budget
+        self.bytes() >= self.budget()
     }
 
     /// Bytes that are held now.
@@ -31,7 +31,12 @@ impl HeldBytes {
 
     /// The budget in bytes.
     pub fn budget(&self) -> u64 {
-        self.budget
+        self.budget.load(Ordering::Relaxed)
+    }
+
+    /// Sets another budget; what is held stays held.
+    pub fn set_budget(&self, budget: u64) {
+        self.budget.store(budget, Ordering::Relaxed);
     }
 
     /// Counts `bytes` as held until the guard is dropped, even beyond the budget.

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::sync::Semaphore;
@@ -61,37 +62,47 @@ pub enum Refused {
     Address(usize),
 }
 
-/// The limits of the process and what is used of them.
+/// The limits of the process and what is used of them. They can be changed while they are used: who is in
+/// stays, who comes is held against the new ones.
 #[derive(Debug)]
 pub struct Limits {
-    options: Options,
+    options: ArcSwap<Options>,
     connections: AtomicUsize,
     addresses: DashMap<IpAddr, usize>,
     crowded: AtomicBool,
     held: Arc<HeldBytes>,
-    handshakes: Arc<Semaphore>,
+    handshakes: ArcSwap<Semaphore>,
 }
 
 impl Limits {
     /// Limits of which nothing is used yet.
     pub fn new(options: Options) -> Arc<Self> {
         Arc::new(Self {
-            options,
+            options: ArcSwap::from_pointee(options),
             connections: AtomicUsize::new(0),
             addresses: DashMap::new(),
             crowded: AtomicBool::new(false),
             held: HeldBytes::new(options.held_bytes),
-            handshakes: Arc::new(Semaphore::new(options.max_handshakes.clamp(1, Semaphore::MAX_PERMITS))),
+            handshakes: ArcSwap::from_pointee(slots(options)),
         })
+    }
+
+    /// Sets other limits. Handshakes that are under way keep their slots of before.
+    pub fn change(&self, options: Options) {
+        let before = self.options.swap(Arc::new(options));
+        self.held.set_budget(options.held_bytes);
+        if before.max_handshakes != options.max_handshakes {
+            self.handshakes.store(Arc::new(slots(options)));
+        }
     }
 
     /// The limits of one more listener.
     pub fn listener(self: &Arc<Self>, options: ListenerOptions) -> ListenerLimits {
-        let slots = Arc::clone(&self.handshakes);
+        let handshakes = Handshakes::new(self.handshakes.load_full(), options.handshakes_per_second);
         ListenerLimits(Arc::new(Listener {
             process: self.clone(),
-            handshakes: Handshakes::new(slots, options.handshakes_per_second),
-            options,
+            handshakes: ArcSwap::from_pointee(handshakes),
+            options: ArcSwap::from_pointee(options),
             connections: AtomicUsize::new(0),
             addresses: DashMap::new(),
         }))
@@ -108,22 +119,23 @@ impl Limits {
     }
 
     /// What was asked for.
-    pub fn options(&self) -> &Options {
-        &self.options
+    pub fn options(&self) -> Options {
+        **self.options.load()
     }
 
     /// More connections than this of one address are worth a warning.
     fn crowd(&self) -> usize {
-        self.options.max_connections / 5 * 4
+        self.options().max_connections / 5 * 4
     }
 
     fn count_address(&self, address: IpAddr) -> Result<(), Refused> {
-        let count = count(&self.addresses, address, self.options.max_connections_per_ip)?;
+        let options = self.options();
+        let count = count(&self.addresses, address, options.max_connections_per_ip)?;
         if count > self.crowd() && !self.crowded.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 client = %address,
                 connections = count,
-                max_connections = self.options.max_connections,
+                max_connections = options.max_connections,
                 "one address holds over 80 % of all connections: a load balancer or NAT looks like this; if \
                  it is one client, set max_connections_per_ip",
             );
@@ -147,20 +159,28 @@ pub struct ListenerLimits(Arc<Listener>);
 #[derive(Debug)]
 struct Listener {
     process: Arc<Limits>,
-    options: ListenerOptions,
+    options: ArcSwap<ListenerOptions>,
     connections: AtomicUsize,
     addresses: DashMap<IpAddr, usize>,
-    handshakes: Handshakes,
+    handshakes: ArcSwap<Handshakes>,
 }
 
 impl ListenerLimits {
+    /// Sets other limits of the listener; also needed where those of the process changed.
+    pub fn change(&self, options: ListenerOptions) {
+        let Listener { process, handshakes, .. } = &*self.0;
+        let slots = process.handshakes.load_full();
+        handshakes.store(Arc::new(handshakes.load().with(slots, options.handshakes_per_second)));
+        self.0.options.store(Arc::new(options));
+    }
+
     /// Admits a connection whose client address is not known yet.
     ///
     /// # Errors
     /// [`Refused::Process`] or [`Refused::Listener`]; nothing is counted then.
     pub fn admit(&self) -> Result<Permit, Refused> {
         let Listener { process, options, connections, .. } = &*self.0;
-        let max = process.options.max_connections;
+        let (options, max) = (options.load(), process.options().max_connections);
         if !take(&process.connections, max) {
             return Err(Refused::Process(max));
         }
@@ -177,9 +197,9 @@ impl ListenerLimits {
         Ok(Permit { listener: self.0.clone(), address: None })
     }
 
-    /// The TLS handshakes of the listener.
-    pub fn handshakes(&self) -> &Handshakes {
-        &self.0.handshakes
+    /// The TLS handshakes of the listener, as they are limited now.
+    pub fn handshakes(&self) -> Handshakes {
+        Handshakes::clone(&self.0.handshakes.load())
     }
 
     /// Connections of the listener that hold a permit now.
@@ -207,9 +227,8 @@ impl Permit {
         let address = address.to_canonical();
         let Listener { process, options, addresses, .. } = &*self.listener;
         process.count_address(address)?;
-        if options.max_connections_per_ip.is_some()
-            && let Err(refused) = count(addresses, address, options.max_connections_per_ip)
-        {
+        // Counted where nothing limits it too: a limit may come while the connection is open.
+        if let Err(refused) = count(addresses, address, options.load().max_connections_per_ip) {
             uncount(&process.addresses, address);
             return Err(refused);
         }
@@ -220,16 +239,18 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let Listener { process, options, connections, addresses, .. } = &*self.listener;
+        let Listener { process, connections, addresses, .. } = &*self.listener;
         if let Some(address) = self.address {
             uncount(&process.addresses, address);
-            if options.max_connections_per_ip.is_some() {
-                uncount(addresses, address);
-            }
+            uncount(addresses, address);
         }
         connections.fetch_sub(1, Ordering::Relaxed);
         process.release();
     }
+}
+
+fn slots(options: Options) -> Semaphore {
+    Semaphore::new(options.max_handshakes.clamp(1, Semaphore::MAX_PERMITS))
 }
 
 /// Counts one more unless that exceeds `max`.
@@ -309,6 +330,23 @@ mod tests {
         drop((held, third));
         assert_eq!(limits.connections(), 0);
         assert!(limits.addresses.is_empty() && one.0.addresses.is_empty(), "no entry outlives its address");
+    }
+
+    #[test]
+    fn other_limits_hold_for_whoever_comes_and_count_who_is_in() {
+        let limits = limits(2, None);
+        let listener = limits.listener(ListenerOptions::default());
+        let mut first = listener.admit().unwrap();
+        first.admit_address(address(1)).unwrap();
+        let _second = listener.admit().unwrap();
+        listener.change(ListenerOptions { max_connections_per_ip: Some(1), ..Default::default() });
+        assert_eq!(listener.admit().unwrap_err(), Refused::Process(2));
+        limits.change(Options { max_connections: 3, held_bytes: 7, ..limits.options() });
+        let mut third = listener.admit().unwrap();
+        assert_eq!(third.admit_address(address(1)).unwrap_err(), Refused::Address(1));
+        limits.change(Options { max_connections: 1, ..limits.options() });
+        assert_eq!((limits.connections(), limits.held().budget()), (3, 7), "who is in stays");
+        assert_eq!(listener.admit().unwrap_err(), Refused::Process(1));
     }
 
     #[test]

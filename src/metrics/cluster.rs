@@ -1,6 +1,7 @@
 //! What is counted for the requests to one cluster and for the connections to its brokers.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -82,6 +83,8 @@ pub struct Cluster {
     refreshed: IntGauge,
     refresh_failures: IntCounter,
     families: Arc<Families>,
+    /// The configuration has the cluster no more: connections that drain must not bring its series back.
+    gone: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -123,7 +126,16 @@ impl Cluster {
             refreshed: families.refreshed.with_label_values(&[name]),
             refresh_failures: families.refresh_failures.with_label_values(&[name]),
             families: Arc::clone(families),
+            gone: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn forget(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
     }
 
     fn api(&self, index: usize) -> Option<&Api> {
@@ -139,7 +151,7 @@ impl Cluster {
 
     /// Counts the time from a request sent to its response, for an API that a broker answers at once.
     pub fn round_trip(&self, api: usize, took: Duration) {
-        if let Some(api) = self.api(api) {
+        if let Some(api) = self.api(api).filter(|_| !self.is_gone()) {
             let family = &self.request_duration;
             api.round_trip.get_or_init(|| family.with(&[&self.name, api.name])).observe(took);
         }
@@ -147,7 +159,7 @@ impl Cluster {
 
     /// The same for an API whose response a broker may hold back until something happens.
     pub fn long_poll(&self, api: usize, took: Duration) {
-        if let Some(api) = self.api(api) {
+        if let Some(api) = self.api(api).filter(|_| !self.is_gone()) {
             let family = &self.long_poll_duration;
             api.long_poll.get_or_init(|| family.with(&[&self.name, api.name])).observe(took);
         }
@@ -184,6 +196,9 @@ impl Cluster {
     /// Makes the series of the nodes of the table, at most the first [`NODES_MAX`] of them, and removes
     /// those of nodes that are gone.
     pub fn set_nodes(&self, listed: impl IntoIterator<Item = i32>) {
+        if self.is_gone() {
+            return;
+        }
         let listed: std::collections::BTreeSet<i32> = listed.into_iter().take(NODES_MAX).collect();
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.retain(|node, _| {

@@ -159,6 +159,15 @@ impl Family {
         self.series.lock().unwrap_or_else(PoisonError::into_inner).push(series);
         histogram
     }
+
+    /// Takes out the series with these labels; who still has one counts on unseen.
+    pub(super) fn forget(&self, labels: &[(&str, &str)]) {
+        let has = |series: &Series, (name, value): &(&str, &str)| {
+            series.labels.iter().any(|label| label.name() == *name && label.value() == *value)
+        };
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        series.retain(|series| !labels.iter().all(|label| has(series, label)));
+    }
 }
 
 impl Collector for Family {

@@ -1,6 +1,7 @@
 //! What is counted for the clients of one listener.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use prometheus::{Counter, IntCounter, IntCounterVec, IntGauge};
@@ -92,6 +93,8 @@ pub struct Listener {
     rejected: [IntCounter; Rejected::ALL.len()],
     closed: IntCounterVec,
     protocol_errors: IntCounterVec,
+    /// The configuration has the listener no more: a late ending must not bring its series back.
+    gone: AtomicBool,
 }
 
 impl Listener {
@@ -113,7 +116,12 @@ impl Listener {
                 .map(|reason| families.rejected.with_label_values(&[name, reason.as_str()])),
             closed: families.closed.clone(),
             protocol_errors: families.protocol_errors.clone(),
+            gone: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn forget(&self) {
+        self.gone.store(true, Ordering::Relaxed);
     }
 
     /// Counts a connection that was admitted. It is open until the value is dropped.
@@ -134,7 +142,9 @@ impl Listener {
     /// Counts an ended connection. The three words come from the closed list of the program's own text:
     /// nothing a peer sent may become one of them.
     pub fn closed(&self, side: &'static str, stage: &'static str, reason: &'static str) {
-        self.closed.with_label_values(&[&*self.name, side, stage, reason]).inc();
+        if !self.gone.load(Ordering::Relaxed) {
+            self.closed.with_label_values(&[&*self.name, side, stage, reason]).inc();
+        }
     }
 
     /// Starts the series of these endings at 0, so that the first one is seen as an increase.

@@ -11,11 +11,13 @@ use prometheus::{Registry, TextEncoder};
 
 pub mod cluster;
 mod families;
+mod forget;
 pub mod histogram;
 pub mod listener;
 mod names;
 mod process;
 mod register;
+pub mod reload;
 pub mod tls;
 
 use cluster::Cluster;
@@ -33,6 +35,7 @@ pub struct Metrics {
     apis: Box<[&'static str]>,
     listeners: Mutex<BTreeMap<Box<str>, Arc<Listener>>>,
     clusters: Mutex<BTreeMap<Box<str>, Arc<Cluster>>>,
+    handshakes: Mutex<BTreeMap<Box<str>, Arc<tls::Handshakes>>>,
 }
 
 impl Metrics {
@@ -51,6 +54,7 @@ impl Metrics {
             apis: api_names.into(),
             listeners: Mutex::default(),
             clusters: Mutex::default(),
+            handshakes: Mutex::default(),
         }
     }
 
@@ -61,9 +65,11 @@ impl Metrics {
         Arc::clone(listeners.entry(name.into()).or_insert_with(new))
     }
 
-    /// The handles of the handshakes of a listener that ends TLS.
-    pub fn handshakes(&self, listener: &str) -> tls::Handshakes {
-        tls::Handshakes::new(listener, &self.families)
+    /// The handles of the handshakes of a listener that ends TLS; their series start at 0 with the first call.
+    pub fn handshakes(&self, listener: &str) -> Arc<tls::Handshakes> {
+        let mut handshakes = self.handshakes.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(tls::Handshakes::new(listener, &self.families));
+        Arc::clone(handshakes.entry(listener.into()).or_insert_with(new))
     }
 
     /// The handles of a cluster of the configuration; its series start at 0 with the first call.

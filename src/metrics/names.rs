@@ -38,6 +38,22 @@ pub(super) const READY: Definition = gauge("gatehouse_ready", &[], "1 while /rea
 pub(super) const DRAINING: Definition =
     gauge("gatehouse_draining", &[], "1 from the moment the process was asked to stop.");
 
+pub(super) const CONFIG_RELOADS: Definition = counter(
+    "gatehouse_config_reloads_total",
+    &["result"],
+    "Configurations that were read to take the place of the one in use: `applied`; `unchanged`, asked for and the same; `refused`, nothing of it is in use.",
+);
+pub(super) const CONFIG_SUCCESSFUL: Definition = gauge(
+    "gatehouse_config_last_reload_successful",
+    &[],
+    "1 while the configuration in use is the one of the file; 0 while the file is refused.",
+);
+pub(super) const CONFIG_SUCCESS: Definition = gauge(
+    "gatehouse_config_last_reload_success_timestamp_seconds",
+    &[],
+    "Since when the configuration in use is in use, in seconds since 1970.",
+);
+
 pub(super) const CONNECTIONS: Definition =
     gauge("gatehouse_connections", &["listener"], "Open client connections.");
 pub(super) const ACCEPTED: Definition = counter(
@@ -201,6 +217,9 @@ pub(super) const ALL: &[Definition] = &[
     BUILD_INFO,
     READY,
     DRAINING,
+    CONFIG_RELOADS,
+    CONFIG_SUCCESSFUL,
+    CONFIG_SUCCESS,
     CONNECTIONS,
     ACCEPTED,
     REJECTED,

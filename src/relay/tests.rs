@@ -44,7 +44,7 @@ impl Bench {
         let range = PortRange { first: NodeId(0), last: NodeId(999), bind: 9093, advertise: 9093 };
         let routes = Routes::Ports(Ports { host: "door".into(), bootstrap: 9092, ranges: vec![range] });
         let mut core = Core::new(Arc::new(core::Options {
-            routes: Arc::new(routes),
+            routes: routes.into(),
             pass_unknown_apis: false,
             max_request_bytes: 100 << 20,
             max_in_flight: 128,

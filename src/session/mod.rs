@@ -103,6 +103,7 @@ pub async fn run(mut arrival: Arrival, gate: Arc<Gate>, signal: Signal) {
 /// Takes note of what a response said about the cluster.
 fn learn(gate: &Gate, found: &Found) {
     gate.topology.learn(&found.brokers);
+    let routes = gate.core.routes.load();
     for node in &found.unroutable {
         let subject = format!("{} {node}", gate.listener);
         if let Some(repeated) = gate.fold.admit("unroutable", &subject) {
@@ -110,8 +111,8 @@ fn learn(gate: &Gate, found: &Found) {
                 listener = %gate.listener,
                 cluster = %gate.cluster,
                 node = node.0,
-                add = %gate.core.routes.range_to_add(*node),
-                to = %format_args!("listeners.{}.{}", gate.listener, gate.core.routes.range_setting()),
+                add = %routes.range_to_add(*node),
+                to = %format_args!("listeners.{}.{}", gate.listener, routes.range_setting()),
                 repeated,
                 "a broker is outside every range, so clients are not told of it",
             );

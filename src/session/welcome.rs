@@ -31,7 +31,7 @@ pub struct Tls {
     /// How long a handshake may take, from the first byte to the last, waiting for its turn included.
     pub timeout: Duration,
     /// Counts of its handshakes.
-    pub metrics: metrics::tls::Handshakes,
+    pub metrics: Arc<metrics::tls::Handshakes>,
 }
 
 /// A client that may ask for something now.
@@ -101,7 +101,7 @@ pub(super) async fn welcome(
         return Ok(Welcomed { stream: Transport::Plain(client), door, distrusted: None });
     };
     let began = Instant::now();
-    let shaken = match timeout(tls.timeout, tls.shake(client, door, &gate.core.routes)).await {
+    let shaken = match timeout(tls.timeout, tls.shake(client, door, &gate.core.routes.load_full())).await {
         Ok(shaken) => shaken,
         Err(_) => Err(Unwelcome::Timeout(tls.timeout)),
     };

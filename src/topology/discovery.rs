@@ -42,7 +42,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// Follows a cluster until the signal drains.
 pub(super) async fn run(topology: Arc<Topology>, shutdown: drain::Signal) {
     let follow = async {
-        match &topology.options.discovery {
+        match &topology.options.load_full().discovery {
             Discovery::Own(credential) => follow(&topology, credential.as_ref()).await,
             Discovery::Static(_) | Discovery::LearnOnly => reach_one(&topology).await,
         }
@@ -82,11 +82,11 @@ async fn follow(topology: &Arc<Topology>, credential: Option<&sasl::Credential>)
         let wait = match state.refresh(topology, credential).await {
             Ok(()) => {
                 retry = PACE;
-                topology.options.refresh
+                topology.options.load().refresh
             }
             Err(failures) => {
                 state.failed(topology, &failures);
-                let wait = retry.min(topology.options.refresh);
+                let wait = retry.min(topology.options.load().refresh);
                 retry = (retry * 2).min(RETRY_MAX);
                 wait
             }
@@ -152,7 +152,7 @@ impl State {
             let (topology, credential, known) = (topology.clone(), credential.cloned(), known.clone());
             async move {
                 let connected = topology.reach_own(&target).await.map_err(Error::Dial)?;
-                let client_id = &topology.options.client_id;
+                let client_id = &topology.options.load_full().client_id;
                 let mut connection =
                     Connection::open(connected.stream, client_id, credential.as_ref()).await?;
                 let answer = connection.metadata().await?;
@@ -293,7 +293,8 @@ impl Topology {
     fn candidates(&self) -> Vec<Target> {
         let table = self.table.load();
         let turn = self.turn();
-        let bootstrap = &self.options.bootstrap;
+        let options = self.options.load();
+        let bootstrap = &options.bootstrap;
         let known = table.nodes.iter().filter(|(_, entry)| !bootstrap.contains(&entry.address));
         let known = in_turn(known.collect(), turn).take(KNOWN_MAX);
         in_turn(bootstrap.iter().collect(), turn)

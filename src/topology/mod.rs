@@ -1,6 +1,7 @@
 //! Which brokers a cluster has and where they are: from the gateway's own requests, from a static map,
 //! or from what passing responses teach.
 
+mod change;
 mod discovery;
 pub mod exchange;
 pub mod health;
@@ -14,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Broker;
@@ -65,16 +67,20 @@ pub struct Target {
     pub moved: CancellationToken,
 }
 
-/// The brokers of one cluster. It lives as long as the process, and needs no restart when they change.
+/// The brokers of one cluster. It needs no restart when they change, nor when its options do.
 #[derive(Debug)]
 pub struct Topology {
     name: Box<str>,
-    options: Options,
-    reaching: Reaching,
+    options: ArcSwap<Options>,
+    reaching: ArcSwap<Reaching>,
     metrics: Arc<Cluster>,
     table: ArcSwap<Table>,
     /// Held while a table is replaced; readers never wait for it.
     replacing: Mutex<()>,
+    /// For each bootstrap address what cancels when it is one no more.
+    entrances: Mutex<BTreeMap<HostPort, CancellationToken>>,
+    /// What follows the cluster.
+    following: Mutex<Option<JoinHandle<()>>>,
     health: Mutex<Health>,
     /// Unknown nodes of a learn-only cluster that a bootstrap broker stands in for; cancelled once the
     /// node is known, because a client keeps its connection and would stay at the wrong broker.
@@ -121,17 +127,14 @@ impl Topology {
         metrics: Arc<Cluster>,
         shutdown: drain::Signal,
     ) -> Arc<Self> {
-        let mut table = Table::default();
-        if let Discovery::Static(nodes) = &options.discovery {
-            let node =
-                |(node, address): (&NodeId, &HostPort)| Broker { node: *node, address: address.clone() };
-            table = table.answered(&nodes.iter().map(node).collect::<Vec<_>>()).0;
-        }
+        let table = Table::default().configured(&options.discovery).0;
         metrics.set_nodes(table.nodes.keys().map(|node| node.0));
         let topology = Arc::new(Self {
             name: name.into(),
-            options,
-            reaching,
+            entrances: Mutex::new(change::entrances_of(&BTreeMap::new(), &options)),
+            following: Mutex::default(),
+            options: ArcSwap::from_pointee(options),
+            reaching: ArcSwap::from_pointee(reaching),
             metrics,
             table: ArcSwap::from_pointee(table),
             replacing: Mutex::default(),
@@ -144,13 +147,18 @@ impl Topology {
             ready: AtomicBool::new(false),
             refreshes: Mutex::default(),
         });
+        topology.follow(shutdown);
+        topology
+    }
+
+    fn follow(self: &Arc<Self>, shutdown: drain::Signal) {
         let watch = shutdown.watch();
-        let following = topology.clone();
-        tokio::spawn(async move {
-            discovery::run(following, shutdown).await;
+        let topology = Arc::clone(self);
+        let following = tokio::spawn(async move {
+            discovery::run(topology, shutdown).await;
             drop(watch);
         });
-        topology
+        *self.following.lock().unwrap_or_else(PoisonError::into_inner) = Some(following);
     }
 
     /// Where a node is. In a learn-only cluster an unknown node is served by a bootstrap broker, until a
@@ -160,7 +168,7 @@ impl Topology {
             Some(entry) => {
                 Some(Target { node: Some(node), address: entry.address.clone(), moved: entry.moved.clone() })
             }
-            None => match self.options.discovery {
+            None => match self.options.load().discovery {
                 Discovery::LearnOnly => self.stand_in(node),
                 Discovery::Own(_) | Discovery::Static(_) => None,
             },
@@ -189,11 +197,15 @@ impl Topology {
         let table = self.table.load();
         let turn = self.turn();
         let health = self.health();
-        let bootstrap = self.options.bootstrap.iter().map(|address| (None, address));
+        let options = self.options.load();
+        let bootstrap = options.bootstrap.iter().map(|address| (None, address));
         let known = table.nodes.iter().map(|(node, entry)| (Some(*node), &entry.address));
         let pick = |candidates: Vec<(Option<NodeId>, &HostPort)>| {
             let (node, address) = *candidates.get(turn.checked_rem(candidates.len())?)?;
-            let moved = node.and_then(|node| Some(table.nodes.get(&node)?.moved.clone()));
+            let moved = match node {
+                Some(node) => table.nodes.get(&node).map(|entry| entry.moved.clone()),
+                None => Some(self.entrance(address)),
+            };
             Some(Target { node, address: address.clone(), moved: moved.unwrap_or_default() })
         };
         let hopeful = |(_, address): &(_, &HostPort)| health.is_hopeful(address);
@@ -207,7 +219,7 @@ impl Topology {
     /// safe.
     pub async fn find(&self, node: NodeId) -> Option<Target> {
         let known = self.broker(node);
-        if known.is_some() || !matches!(self.options.discovery, Discovery::Own(_)) {
+        if known.is_some() || !matches!(self.options.load().discovery, Discovery::Own(_)) {
             return known;
         }
         let mut rounds = self.rounds.subscribe();
@@ -219,7 +231,7 @@ impl Topology {
     /// Takes note of the brokers that a passing response lists. Never waits for the network; what is
     /// known already costs one look-up for each broker.
     pub fn learn(&self, brokers: &[Broker]) {
-        let newest = match self.options.discovery {
+        let newest = match self.options.load().discovery {
             Discovery::Own(_) => false,
             Discovery::LearnOnly => true,
             Discovery::Static(_) => return,
@@ -249,11 +261,12 @@ impl Topology {
     pub fn snapshot(&self) -> Snapshot {
         let table = self.table.load();
         let health = self.health();
+        let options = self.options.load();
         Snapshot {
             name: self.name.to_string(),
             ready: self.ready(),
             refreshes: self.refreshes().clone(),
-            bootstrap: self.options.bootstrap.iter().map(|a| (a.clone(), health.reach(a))).collect(),
+            bootstrap: options.bootstrap.iter().map(|a| (a.clone(), health.reach(a))).collect(),
             brokers: table
                 .nodes
                 .iter()
@@ -271,7 +284,7 @@ impl Topology {
         }
         self.metrics.set_nodes(table.nodes.keys().map(|node| node.0));
         let addresses = table.nodes.values().map(|entry| &entry.address);
-        self.health().keep(addresses.chain(&self.options.bootstrap));
+        self.health().keep(addresses.chain(&self.options.load().bootstrap));
         let brokers = table.nodes.len();
         self.table.store(Arc::new(table));
         drop(replacing);

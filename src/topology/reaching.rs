@@ -37,13 +37,13 @@ impl Topology {
 
     /// Dials a target for the gateway's own requests.
     pub(super) async fn reach_own(&self, target: &Target) -> Result<Connected, connect::Error> {
-        self.reach(target, self.reaching.tls.as_deref()).await
+        self.reach(target, self.reaching.load_full().tls.as_deref()).await
     }
 
     /// As [`dial`](Self::dial), but asks for nothing.
     async fn reach(&self, target: &Target, tls: Option<&Connector>) -> Result<Connected, connect::Error> {
         let begin = Instant::now();
-        let result = self.reaching.dialer.dial(&target.address, tls).await;
+        let result = self.reaching.load_full().dialer.dial(&target.address, tls).await;
         match &result {
             Ok(_) => {
                 self.metrics.connect_duration.observe(begin.elapsed());
@@ -65,7 +65,7 @@ impl Topology {
                 "the broker is reached again",
             );
         }
-        if !matches!(self.options.discovery, Discovery::Own(_)) {
+        if !matches!(self.options.load().discovery, Discovery::Own(_)) {
             self.ready.store(true, Ordering::Relaxed);
         }
     }

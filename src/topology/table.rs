@@ -5,7 +5,7 @@ use std::fmt;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Target;
+use super::{Discovery, Target};
 use crate::cluster::Broker;
 use crate::kafka::NodeId;
 use crate::net::HostPort;
@@ -99,6 +99,18 @@ impl Table {
             }
         }
         (Self { nodes }, change)
+    }
+
+    /// The table that the configuration itself gives; the same where it gives none.
+    pub(super) fn configured(&self, discovery: &Discovery) -> (Self, Change) {
+        match discovery {
+            Discovery::Own(_) | Discovery::LearnOnly => (self.clone(), Change::default()),
+            Discovery::Static(nodes) => {
+                let broker =
+                    |(node, address): (&NodeId, &HostPort)| Broker { node: *node, address: address.clone() };
+                self.answered(&nodes.iter().map(broker).collect::<Vec<_>>())
+            }
+        }
     }
 
     /// The table with what a passing response teaches: nodes that are new, up to [`NODES_MAX`] in all.

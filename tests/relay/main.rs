@@ -20,7 +20,7 @@ fn connection() -> Shell {
     let routes =
         Routes::Ports(Ports { host: "kafka.example.com".into(), bootstrap: 9092, ranges: vec![nodes] });
     Shell::new(Core::new(Arc::new(Options {
-        routes: Arc::new(routes),
+        routes: routes.into(),
         pass_unknown_apis: false,
         max_request_bytes: 104_857_600,
         max_in_flight: 128,

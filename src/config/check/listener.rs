@@ -149,7 +149,7 @@ impl Check<'_> {
             proxy_protocol,
             limits,
             core: relay::core::Options {
-                routes: Arc::clone(&routes),
+                routes: Arc::clone(&routes).into(),
                 pass_unknown_apis: pass_unknown_apis.transpose()?.unwrap_or_default(),
                 max_request_bytes: shared.requests.max_bytes,
                 max_in_flight: shared.requests.max_in_flight,

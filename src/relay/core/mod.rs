@@ -9,7 +9,7 @@ mod responses;
 
 use std::sync::Arc;
 
-use crate::cluster::{Broker, Routes};
+use crate::cluster::{Broker, LiveRoutes};
 use crate::kafka::api::Api;
 use crate::kafka::{LENGTH_BYTES, NodeId};
 use crate::patch::stream::Stream;
@@ -31,7 +31,7 @@ const UNSUPPORTED_VERSION: i16 = 35;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The addresses that clients are told.
-    pub routes: Arc<Routes>,
+    pub routes: LiveRoutes,
     /// Whether APIs that the table does not know pass, addresses and all.
     pub pass_unknown_apis: bool,
     /// The longest request, without its length, in bytes.

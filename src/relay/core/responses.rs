@@ -129,7 +129,8 @@ impl Core {
             .ok_or(patch::Error::TooLarge)?;
         let Some(frame) = window.get(..frame_bytes) else { return Ok(Plan::Need(frame_bytes)) };
         let options = Arc::clone(&self.options);
-        let mut context = Context::new(&options.routes, options.pass_unknown_apis);
+        let routes = options.routes.load();
+        let mut context = Context::new(&routes, options.pass_unknown_apis);
         let with = patch::whole(patch, api, version, frame, &mut context)?;
         self.found(context.learned, context.unroutable);
         Ok(match with {
@@ -143,7 +144,8 @@ impl Core {
         let in_frame = usize::try_from(frame_bytes).unwrap_or(usize::MAX).min(window.len());
         let window = window.get(..in_frame).unwrap_or_default();
         let options = Arc::clone(&self.options);
-        let mut context = Context::new(&options.routes, options.pass_unknown_apis);
+        let routes = options.routes.load();
+        let mut context = Context::new(&routes, options.pass_unknown_apis);
         let prefix = patch::metadata_prefix(api, version, window, frame_bytes, &mut context)?;
         let Some((take, with)) = prefix else {
             if window.len() >= patch::HELD_BYTES_MAX {
