@@ -106,6 +106,7 @@ impl App {
     pub async fn start(config: Config, runtimes: &Runtimes) -> Result<Self, Error> {
         let names: Vec<&'static str> = api::APIS.iter().map(|api| api.name).collect();
         let metrics = Metrics::new(&names);
+        metrics.expect_configs();
         let (clients, control) = (Signal::new(), Signal::new());
         let sides = Sides::load(&config)?;
         sides.count(&config, &metrics);

@@ -41,6 +41,7 @@ fn used() -> Metrics {
     metrics.set_expiries([expiry("/tls/tls.crt", 7)]);
     metrics.expect_reloads(OFFICE);
     metrics.set_unverified("payments", true);
+    metrics.expect_configs();
     metrics
 }
 
@@ -263,3 +264,34 @@ Histograms have power-of-two buckets, from 64 µs to 16.8 s where the table says
 | metric | type | labels | meaning |
 |---|---|---|---|
 ";
+
+#[test]
+fn what_the_configuration_has_no_more_disappears_and_does_not_come_back() {
+    let metrics = used();
+    let (listener, cluster) = (metrics.listener("office"), metrics.cluster("payments"));
+    let open = listener.opened();
+    metrics.forget_listener("office");
+    metrics.forget_cluster("payments");
+    drop(open);
+    listener.closed("client", "relay", "closed");
+    cluster.set_nodes([7]);
+    cluster.round_trip(1, Duration::from_millis(1));
+    let text = metrics.render();
+    assert!(!text.contains("office") && !text.contains("payments"), "{text}");
+    metrics.listener("office");
+    let text = metrics.render();
+    assert_eq!(value(&text, r#"gatehouse_connections_accepted_total{listener="office"}"#), Some(0.0));
+}
+
+#[test]
+fn a_listener_that_ends_tls_no_more_keeps_its_other_series() {
+    let metrics = used();
+    metrics.forget_handshakes("office");
+    metrics.forget_side(OFFICE);
+    let text = metrics.render();
+    assert!(!text.contains("gatehouse_tls_handshake") && !text.contains("gatehouse_tls_reloads"), "{text}");
+    assert_eq!(value(&text, r#"gatehouse_connections_accepted_total{listener="office"}"#), Some(1.0));
+    metrics.handshakes("office").done(true, false, Duration::from_millis(1));
+    let again = r#"gatehouse_tls_handshakes_total{listener="office",resumed="false",version="1.3"}"#;
+    assert_eq!(value(&metrics.render(), again), Some(1.0));
+}

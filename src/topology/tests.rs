@@ -581,3 +581,54 @@ async fn bootstrap_addresses_take_turns() {
     let seen: std::collections::BTreeSet<_> = (0..4).map(|_| gateway.bootstrap().unwrap().address).collect();
     assert_eq!(seen.len(), 2);
 }
+
+/// The options of a cluster that begins at these brokers.
+fn options(bootstrap: &[&HostPort], discovery: Discovery) -> (Options, Reaching) {
+    let bootstrap: Vec<HostPort> = bootstrap.iter().map(|&address| address.clone()).collect();
+    let dialer = Dialer::new(connect::Options::default(), bootstrap.iter().cloned());
+    let options = Options { bootstrap, refresh: OFTEN, discovery, client_id: "gatehouse".into() };
+    (options, Reaching { dialer, tls: None })
+}
+
+#[tokio::test]
+async fn other_options_drain_only_whom_the_new_answer_contradicts() {
+    let (one, two) = (Fake::start().await, Fake::start().await);
+    one.lists(&[(0, "127.0.0.1", one.address.port.into()), (1, "127.0.0.1", 7001)]);
+    two.lists(&[(0, "127.0.0.1", one.address.port.into()), (1, "127.0.0.1", 7002)]);
+    let gateway = own(&[&one.address], OFTEN);
+    until("two nodes", || gateway.address(1).is_some()).await;
+    let (stays, moves) = (gateway.broker(NodeId(0)).unwrap(), gateway.broker(NodeId(1)).unwrap());
+    let entered = gateway.bootstrap().unwrap();
+    let (more, reaching) = options(&[&one.address, &two.address], Discovery::Own(None));
+    gateway.topology.change(more, reaching, gateway.shutdown.child()).await;
+    assert!(!entered.moved.is_cancelled() && !moves.moved.is_cancelled(), "nothing was taken away");
+    assert!(gateway.ready() && gateway.address(1).is_some(), "what is known holds on");
+    let (other, reaching) = options(&[&two.address], Discovery::Own(None));
+    gateway.topology.change(other, reaching, gateway.shutdown.child()).await;
+    assert!(entered.moved.is_cancelled(), "its bootstrap address is one no more");
+    until("the answer of the second", || gateway.address(1) == Some("127.0.0.1:7002".into())).await;
+    assert!(moves.moved.is_cancelled() && !stays.moved.is_cancelled());
+    let asked = one.asked();
+    until("asked again and again", || two.asked() > 5).await;
+    assert!(one.asked() <= asked + 1, "nobody asks where one began before");
+}
+
+#[tokio::test]
+async fn another_way_of_discovery_takes_effect_at_once() {
+    let fake = Fake::start().await;
+    let gateway = own(&[&fake.address], OFTEN);
+    until("a node", || gateway.address(0).is_some()).await;
+    let (own_node, entered) = (gateway.broker(NodeId(0)).unwrap(), gateway.bootstrap().unwrap());
+    let nodes = BTreeMap::from([(NodeId(5), "127.0.0.1:7005".parse().unwrap())]);
+    let (fixed, reaching) = options(&[&fake.address], Discovery::Static(nodes));
+    gateway.topology.change(fixed, reaching, gateway.shutdown.child()).await;
+    assert_eq!((gateway.address(0), gateway.address(5)), (None, Some("127.0.0.1:7005".into())));
+    assert!(own_node.moved.is_cancelled() && !entered.moved.is_cancelled());
+    let (learn, reaching) = options(&[&fake.address], Discovery::LearnOnly);
+    gateway.topology.change(learn, reaching, gateway.shutdown.child()).await;
+    assert_eq!(gateway.address(5), Some(fake.address.to_string()), "a bootstrap broker stands in");
+    let stand_in = gateway.broker(NodeId(5)).unwrap();
+    let (again, reaching) = options(&[&fake.address], Discovery::Own(None));
+    gateway.topology.change(again, reaching, gateway.shutdown.child()).await;
+    assert!(stand_in.moved.is_cancelled(), "it need not stand in where the cluster is asked");
+}
