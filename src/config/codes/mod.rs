@@ -77,6 +77,16 @@ pub enum Code {
     Passthrough = 32,
     /// A Java key store.
     KeyStore = 33,
+    /// A certificate, key, authority or revocation list that cannot be used.
+    Certificate = 34,
+    /// A name that clients are told and no certificate is for.
+    NotCovered = 35,
+    /// A certificate that has run out, or soon will.
+    Lifetime = 36,
+    /// A key that is not kept as a key should be.
+    LooseKey = 37,
+    /// Two certificates of one listener for one name.
+    SameNames = 38,
     /// Half of what it takes to ask clients for certificates.
     ClientAuth = 39,
     /// Rules that make no principals.
@@ -93,6 +103,8 @@ pub enum Code {
     NamesMeet = 45,
     /// PROXY headers of everybody are believed.
     EverybodyBelieved = 46,
+    /// Authorities or revocation lists that work, and will surprise.
+    Trust = 47,
 }
 
 /// What a code stands for.
