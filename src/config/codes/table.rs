@@ -2,11 +2,11 @@
 
 use super::{Code, Entry};
 
-const fn entry(code: Code, title: &'static str, explanation: &'static str) -> Entry {
+pub(super) const fn entry(code: Code, title: &'static str, explanation: &'static str) -> Entry {
     Entry { code, title, explanation }
 }
 
-/// Every code, in the order of its number.
+/// What can be wrong in a file, in the order of the numbers.
 pub const TABLE: &[Entry] = &[
     entry(
         Code::Syntax,

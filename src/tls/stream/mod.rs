@@ -186,6 +186,11 @@ where
         }
     }
 
+    /// The cipher suite that both sides agreed on, as IANA names it.
+    pub fn cipher(&self) -> Option<&'static str> {
+        self.machine.state().negotiated_cipher_suite()?.suite().as_str()
+    }
+
     /// Whether the handshake took up an earlier one instead of checking certificates anew.
     pub fn resumed(&self) -> bool {
         self.machine.state().handshake_kind() == Some(HandshakeKind::Resumed)
