@@ -185,8 +185,6 @@ fn params(names: Vec<String>, common_name: &str, valid: Duration) -> Result<Cert
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::sync::Arc;
 

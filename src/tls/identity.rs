@@ -40,6 +40,19 @@ pub enum Source {
 }
 
 impl Source {
+    /// The files that nobody else should read.
+    fn secrets(&self) -> Vec<&Path> {
+        let (key, password) = match self {
+            Self::Pem { key, password, .. } => (key, password.as_ref()),
+            Self::Pkcs12 { file, password } => (file, Some(password)),
+        };
+        let password = match password {
+            Some(Password::File(file)) => Some(file.as_path()),
+            Some(Password::Text(_)) | None => None,
+        };
+        [key.as_path()].into_iter().chain(password).collect()
+    }
+
     /// The files that a load reads.
     pub(super) fn wanted(&self) -> BTreeSet<Wanted> {
         let (mut paths, password) = match self {
@@ -252,7 +265,7 @@ pub(super) fn build(source: &Source, files: &Snapshot) -> Result<Identity, Error
             (file, file, chain, private)
         }
     };
-    warnings.extend(readable_by_others(key, files));
+    warnings.extend(source.secrets().into_iter().filter_map(|secret| readable_by_others(secret, files)));
     let certified = certify(chain, private, (cert, key))?;
     let leaf = certified.cert.first().ok_or_else(|| Error::Certificate(cert.clone()))?;
     let read = x509::Certificate::read(leaf).ok_or_else(|| Error::Certificate(cert.clone()))?;
@@ -302,11 +315,11 @@ fn certify(
     }
 }
 
-fn readable_by_others(key: &Path, files: &Snapshot) -> Option<String> {
-    let mode = files.mode(key).ok().filter(|mode| mode & 0o077 != 0)?;
-    let shown = key.display();
+fn readable_by_others(secret: &Path, files: &Snapshot) -> Option<String> {
+    let mode = files.mode(secret).ok().filter(|mode| mode & 0o077 != 0)?;
+    let shown = secret.display();
     Some(format!(
-        "the key file `{shown}` can be used by others than its owner (mode {mode:04o}): `chmod 600 {shown}`"
+        "`{shown}` is secret and open to others than its owner (mode {mode:04o}): `chmod 600 {shown}`"
     ))
 }
 

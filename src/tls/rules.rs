@@ -311,8 +311,6 @@ fn with_literal_references(replacement: &str, groups: usize) -> Result<Vec<char>
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
     use proptest::prelude::*;
 
     use super::*;

@@ -1,7 +1,5 @@
 //! What the tests of this module need: files, authorities, certificates with every fault, handshakes in memory.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it should be")]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -333,8 +333,6 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
     use std::time::Duration;
 
     use proptest::prelude::*;

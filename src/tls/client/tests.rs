@@ -1,7 +1,5 @@
 //! Handshakes in memory with brokers of every kind.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it should be")]
-
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::{AlertDescription, CertificateError, HandshakeKind, NamedGroup, RootCertStore};
 

@@ -1,7 +1,5 @@
 //! Every form of key and certificate that tools write, and every way in which they are wrong.
 
-#![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime};
@@ -174,7 +172,9 @@ fn what_works_but_should_not_stay_is_warned_of() {
     let key = folder.put("old.key", &pair.key);
     fs::set_permissions(&key, Permissions::from_mode(0o640)).unwrap();
     let identity = load(&pem(&folder, "old.crt", "old.key", None)).unwrap();
-    assert!(identity.warnings[0].contains("can be used by others than its owner (mode 0640)"));
+    assert!(
+        identity.warnings[0].contains("old.key` is secret and open to others than its owner (mode 0640)")
+    );
     let now = SystemTime::now();
     assert!(identity.out_of_time(now).unwrap().contains("ran out at 1970-01-01T00:00:00Z"));
     let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1_000_000_000);

@@ -84,7 +84,7 @@ impl Ending {
         self.clock.current_time().map(system_time).filter(|now| self.end.is_none_or(|end| *now < end))
     }
 
-    fn valid(&self, value: Vec<u8>) -> Option<Vec<u8>> {
+    fn valid(&self, value: &[u8]) -> Option<Vec<u8>> {
         let (second, session) = value.split_first_chunk::<8>()?;
         let since = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from_be_bytes(*second));
         let age = self.now()?.duration_since(since).ok()?;
@@ -101,11 +101,11 @@ impl StoresServerSessions for Ending {
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.kept.get(key).and_then(|value| self.valid(value))
+        self.kept.get(key).and_then(|value| self.valid(&value))
     }
 
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.kept.take(key).and_then(|value| self.valid(value))
+        self.kept.take(key).and_then(|value| self.valid(&value))
     }
 
     fn can_cache(&self) -> bool {

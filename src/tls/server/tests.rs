@@ -1,7 +1,5 @@
 //! Handshakes in memory: which certificate, which client, which session, and what changes with the files.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it should be")]
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 

@@ -1,7 +1,5 @@
 //! Authorities in files and directories, and lists of every kind: old, empty, broken, of others, of two keys.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it should be")]
-
 use std::time::UNIX_EPOCH;
 
 use rcgen::{CrlIssuingDistributionPoint, CrlScope, KeyIdMethod};

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
@@ -65,8 +66,8 @@ impl ClientVerifier {
     }
 
     /// Looks a certificate up in the newest list that its issuer signed with this key, the content of a
-    /// `SubjectPublicKeyInfo`. To hand webpki the issuer as the only authority is to ask for that list's signature,
-    /// dates and scope too.
+    /// `SubjectPublicKeyInfo`. To hand webpki the issuer as the only authority is to ask for the list's signature,
+    /// dates and scope too. It hashes the whole list for that, so one whose signer is known is looked into directly.
     fn verify_not_revoked(
         &self,
         leaf: &EndEntityCert<'_>,
@@ -84,8 +85,14 @@ impl ClientVerifier {
         for list in self.trust.lists.iter().filter(|list| list.may_be_of(leaf.issuer(), key)) {
             let (all, usage) = (self.algorithms.all, KeyUsage::client_auth());
             let lists = [&list.crl];
-            match leaf.verify_for_usage(all, &issuer, &[], now, usage, options(&lists), None) {
-                Ok(_) => return Ok(()),
+            let looked_up = match list.is_known_and_for_all() {
+                true => list.look_up(leaf.serial(), now),
+                false => {
+                    leaf.verify_for_usage(all, &issuer, &[], now, usage, options(&lists), None).map(drop)
+                }
+            };
+            match looked_up {
+                Ok(()) => return Ok(()),
                 // A list for another part of the certificates.
                 Err(webpki::Error::UnknownRevocationStatus) => uncovered = true,
                 // The list of another key with the same name: of the same, should both say so.
@@ -102,6 +109,22 @@ impl ClientVerifier {
 }
 
 impl List {
+    fn is_known_and_for_all(&self) -> bool {
+        self.signer.is_some() && self.crl.issuing_distribution_point().is_none()
+    }
+
+    fn look_up(&self, serial: &[u8], now: UnixTime) -> Result<(), webpki::Error> {
+        let end = self.status.next_update.and_then(|end| end.duration_since(SystemTime::UNIX_EPOCH).ok());
+        let next_update = UnixTime::since_unix_epoch(end.unwrap_or_default());
+        if now >= next_update {
+            return Err(webpki::Error::CrlExpired { time: now, next_update });
+        }
+        match self.crl.find_serial(serial)? {
+            Some(_) => Err(webpki::Error::CertRevoked),
+            None => Ok(()),
+        }
+    }
+
     fn may_be_of(&self, issuer: &[u8], key: &[u8]) -> bool {
         self.crl.issuer() == issuer && self.signer.as_deref().is_none_or(|signer| content(signer) == key)
     }
