@@ -3,7 +3,6 @@
 
 pub mod admin;
 pub mod app;
-pub mod check;
 pub mod cli;
 pub mod cluster;
 pub mod config;

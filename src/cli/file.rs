@@ -30,10 +30,9 @@ impl Source {
         config::load(&self.name, &self.text, surroundings)
     }
 
-    /// What the text means, for who only wants to look: keys are not read. What is wrong or doubtful is written
-    /// to stderr.
+    /// The same; what is wrong or doubtful is written to stderr.
     pub(super) fn load_or_explain(&self) -> Result<Config, Exit> {
-        match self.load(&Surroundings { certificates: false, ..surroundings() }) {
+        match self.load(&surroundings()) {
             Ok((config, warnings)) => {
                 if !warnings.is_empty() {
                     output::error(&warnings.styled());
@@ -111,6 +110,6 @@ pub(super) fn surroundings() -> Surroundings {
         machine: Machine::detect(),
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         elsewhere: false,
-        certificates: true,
+        certificates: false,
     }
 }

@@ -12,6 +12,7 @@ pub mod core;
 mod flow;
 pub mod in_flight;
 pub mod observer;
+mod spare;
 pub mod violation;
 
 use std::cell::RefCell;

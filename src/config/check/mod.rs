@@ -4,7 +4,6 @@ mod claims;
 mod cluster;
 mod identity;
 mod listener;
-mod material;
 mod names;
 mod process;
 mod routing;

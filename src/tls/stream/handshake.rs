@@ -24,8 +24,6 @@ pub(super) struct Left {
     pub(super) incoming: Vec<u8>,
     /// What was already decrypted of them.
     pub(super) plain: Vec<u8>,
-    /// Tickets: no peer waits for them.
-    pub(super) outgoing: Vec<u8>,
 }
 
 /// Runs the handshake on a socket of which `incoming` was read already. When it fails, the peer is told
@@ -48,18 +46,14 @@ where
         let outcome = exchange(machine, &mut left, &mut outgoing);
         let fault = match outcome {
             Ok(()) => {
-                let finished = !machine.state().is_handshaking();
-                if !(finished && machine.ends_with_tickets()) {
-                    write(socket, &outgoing).await?;
-                    told |= !outgoing.is_empty();
-                    outgoing.clear();
-                }
+                write(socket, &outgoing).await?;
+                told |= !outgoing.is_empty();
                 if told && let Some(answered) = answered.take() {
                     answered();
                 }
-                if finished {
+                if !machine.state().is_handshaking() {
                     left.incoming.shrink_to_fit();
-                    return Ok(Left { outgoing, ..left });
+                    return Ok(left);
                 }
                 if left.incoming.len() < KEPT_BYTES_MAX {
                     left.incoming.reserve(READ_BYTES);

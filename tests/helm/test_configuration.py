@@ -1,0 +1,132 @@
+"""The file that the chart writes is one that the gateway takes, and both say the same of every port."""
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+
+import pytest
+import yaml
+
+from chart import CHART, GATEHOUSE, SETS, broker_services, configuration, notes, of_kind, rendered
+
+each_set = pytest.mark.parametrize("name", SETS)
+
+
+def gatehouse(text, *arguments):
+    environment = {"PATH": os.environ["PATH"], "KAFKA_PASSWORD": "x", "GATEHOUSE_ADMIN_TOKEN": "x"}
+    command = [GATEHOUSE, *arguments, "--config", "-"]
+    return subprocess.run(command, input=text, capture_output=True, text=True, env=environment)
+
+
+def routes(name):
+    """(listener, node or None, host, port, bound port) of each route, as the gateway says."""
+    text = configuration(rendered(name))
+    with tempfile.NamedTemporaryFile("w") as secret:
+        secret.write("x")
+        secret.flush()
+        text = re.sub(r"(file: )/etc/gatehouse/\S+", rf"\1{secret.name}", text)
+        done = gatehouse(text, "routes", "--output", "json")
+    assert done.returncode == 0, done.stderr
+    found = []
+    for route in json.loads(done.stdout):
+        host, _, port = route["advertise"].rpartition(":")
+        found.append((route["listener"], route["node"], host, int(port), int(route["bind"][0].rpartition(":")[2])))
+    return found
+
+
+@each_set
+def test_the_gateway_takes_the_file(name):
+    done = gatehouse(configuration(rendered(name)), "validate", "--no-environment")
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr
+
+
+@each_set
+def test_services_have_the_ports_that_clients_are_told(name):
+    wanted = {(port, bound) for _, _, _, port, bound in routes(name)}
+    found = set()
+    for service in broker_services(rendered(name)):
+        on_nodes = service["spec"]["type"] == "NodePort"
+        found |= {(port["nodePort" if on_nodes else "port"], port["targetPort"]) for port in service["spec"]["ports"]}
+    if name == "own-balancer":
+        # Clients are told the ports of a balancer that the cluster does not know.
+        wanted, found = ({bound for _, bound in pairs} for pairs in (wanted, found))
+    assert found == wanted
+
+
+@each_set
+def test_the_notes_have_the_table(name):
+    lines = re.findall(r"^  (\S+) +(\S+):(\d+) +(\(bootstrap\)|\d+) +(\d+)$", notes(name), re.MULTILINE)
+    table = [(a, None if node == "(bootstrap)" else int(node), host, int(port), int(bound)) for a, host, port, node, bound in lines]
+    assert table == routes(name)
+
+
+@each_set
+def test_the_notes_have_the_bootstrap_addresses(name):
+    for listener, node, host, port, _ in routes(name):
+        if node is None:
+            assert f"\n  {host}:{port}   (listener {listener})" in notes(name)
+
+
+def schema():
+    return json.loads((CHART / "values.schema.json").read_text())
+
+
+def known(text):
+    """path → settings that the gateway knows there, by what it answers to a wrong one named `x`."""
+    done = gatehouse(text, "validate", "--no-environment", "--output", "json")
+    found = {}
+    for fault in json.loads(done.stdout or done.stderr):
+        if fault["code"] == "GH002" and fault["help"]:
+            names = fault["help"].removeprefix("known here: ").split(", ")
+            found[fault["path"].removesuffix(".x").removesuffix("x")] = sorted(names)
+    return found
+
+
+def closed(node, path, definitions):
+    """path → settings that the schema allows there, of every closed object below a node."""
+    node = definitions[node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+    found = {}
+    for branch in node.get("anyOf", []):
+        found |= closed(branch, path, definitions)
+    if "properties" in node:
+        found[path] = sorted(node["properties"])
+        for name, value in node["properties"].items():
+            found |= closed(value, f"{path}.{name}" if path else name, definitions)
+    if isinstance(node.get("additionalProperties"), dict):
+        found |= closed(node["additionalProperties"], f"{path}.a", definitions)
+    if isinstance(node.get("items"), dict):
+        found |= closed(node["items"], f"{path}[0]", definitions)
+    return found
+
+
+def test_the_schema_knows_the_settings_of_the_gateway():
+    """A file with a wrong setting in every place where the schema closes one, read by the gateway."""
+    definitions = schema()["$defs"]
+    paths = closed(definitions["config"], "", definitions)
+    assert len(paths) > 20
+    for path, settings in paths.items():
+        value = {"x": 1}
+        for step in reversed(re.findall(r"[^.\[\]]+|\[0\]", path)):
+            value = [value] if step == "[0]" else {step: value}
+        assert known(yaml.safe_dump(value)).get(path) == settings, f"config.{path} in values.schema.json"
+
+
+def test_variables_reach_the_gateway_as_such():
+    from chart import render
+
+    values = {"config": {"admin": {"token": "${GATEHOUSE_ADMIN_TOKEN}"}, "node": {"id": "${HOSTNAME:-gateway}"}}}
+    text = configuration(render(SETS["minimal"], values))
+    assert "token: ${GATEHOUSE_ADMIN_TOKEN}\n" in text and "id: ${HOSTNAME:-gateway}\n" in text
+    assert gatehouse(text, "validate").returncode == 0
+
+
+def test_series_of_the_alerts_exist():
+    """A name that the gateway does not export makes an alert that never fires."""
+    exported = set(re.findall(r"`(\w+)`", (CHART.parents[2] / "docs/metrics.md").read_text()))
+    text = (CHART / "files/alerts.yaml").read_text() + (CHART / "files/dashboard.json").read_text()
+    named = {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"\b(?:gatehouse|process)_\w+", text)}
+    assert len(named) > 10 and named <= exported, named - exported
+    assert of_kind(rendered("ha"), "PrometheusRule")
