@@ -217,6 +217,67 @@ fn routes_are_short_for_people_and_complete_for_programs() {
     );
 }
 
+/// Nobody who asks what a file means needs to be able to read its keys.
+#[test]
+fn routes_by_name_are_told_without_the_certificates() {
+    let file = File::new(
+        "names.yaml",
+        "clusters: { main: { bootstrap: [kafka-0.internal:9092] } }
+listeners:
+  internet:
+    bind: \"[::]:9443\"
+    routing:
+      sni: { bootstrap: kafka.example.com, brokers: \"b{node}.kafka.example.com\", nodes: [0-99, 1000], advertised_port: 443 }
+    tls: { certificates: { cert: /nowhere/tls.crt, key: /nowhere/tls.key } }
+",
+    );
+    let output = run(&["routes", "--config", file.path()]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let lines: Vec<Vec<&str>> = stdout(&output)
+        .lines()
+        .skip(1)
+        .map(|line| line.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect())
+        .collect();
+    let row = |told, node| ["internet", "sni", told, node, "[::]:9443", "main"];
+    assert_eq!(lines[0], row("kafka.example.com:443", "(bootstrap)"));
+    assert_eq!(lines[1], row("b{node}.kafka.example.com:443", "0-99"));
+    assert_eq!(lines[2], row("b1000.kafka.example.com:443", "1000"));
+    assert_eq!(lines.len(), 3);
+
+    let routes = json(&run(&["routes", "-o", "json", "-c", file.path()]));
+    let routes = routes.as_array().unwrap();
+    assert_eq!(routes.len(), 102);
+    assert_eq!(
+        routes[101],
+        serde_json::json!({
+            "listener": "internet",
+            "mode": "sni",
+            "advertise": "b1000.kafka.example.com:443",
+            "node": 1000,
+            "bind": ["[::]:9443"],
+            "cluster": "main",
+        })
+    );
+    assert_eq!(code(&run(&["validate", "--no-environment", "-c", file.path()])), 0);
+}
+
+#[test]
+fn validate_reads_the_certificates() {
+    let file = File::new(
+        "unread.yaml",
+        &format!(
+            "{SIX_LINES}    tls: {{ certificates: {{ cert: /nowhere/tls.crt, key: /nowhere/tls.key }} }}\n"
+        ),
+    );
+    let output = run(&["validate", "-c", file.path()]);
+    assert_eq!(code(&output), 78);
+    assert!(
+        stderr(&output).contains("GH034") && stderr(&output).contains("/nowhere/tls.crt"),
+        "{}",
+        stderr(&output)
+    );
+}
+
 #[test]
 fn codes_are_explained_offline() {
     let output = run(&["explain", "gh014"]);
@@ -470,7 +531,7 @@ fn throw_away_certificates_are_made_once_and_shown() {
     let out = directory.path("");
     let names = ["cert", "dev", "kafka.example.com", "*.kafka.example.com", "127.0.0.1"];
     let make = |more: &[&str]| {
-        run(&[&names[..], &["--out", &out, "--client", "alice", "--days", "7"], more].concat())
+        run(&[&names[..], &["--out", &out, "--client", "alice", "--days", "20"], more].concat())
     };
     let output = make(&[]);
     assert_eq!((code(&output), stderr(&output)), (0, ""));
@@ -500,7 +561,7 @@ fn throw_away_certificates_are_made_once_and_shown() {
         "subject   CN=kafka.example.com\n",
         "names     kafka.example.com, *.kafka.example.com, 127.0.0.1\n",
         "issuer    CN=Gatehouse throw-away CA\n",
-        ", 6 days left\n",
+        ", 19 days left\n",
         "  private key\n",
         "subject   CN=alice\n",
     ] {

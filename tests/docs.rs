@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use gatehouse::config::codes::TABLE;
+use gatehouse::config::codes;
 use gatehouse::config::{Surroundings, load};
 use gatehouse::limits::machine::Machine;
 
@@ -141,10 +141,11 @@ shutdown: { x: 1 }
 fn the_page_of_codes_is_the_table() {
     let mut text = String::from(
         "# Codes\n\n<!-- Written by `UPDATE=1 cargo test --test docs` from src/config/codes/table.rs. -->\n\n\
-         What a code of a configuration fault means, and what to do. `gatehouse explain CODE` says the same \
+         What a code means, and what to do: GH0xx are faults of the configuration file, GH1xx and GH2xx are what \
+         `gatehouse check` finds at brokers, in certificates and on the machine. `gatehouse explain CODE` says the same \
          without a network.\n",
     );
-    for entry in TABLE {
+    for entry in codes::all() {
         write!(text, "\n## {}: {}\n\n", entry.code, entry.title).unwrap();
         // An example stands apart, as a block.
         let (explanation, example) = match entry.explanation.split_once(":\n\n") {

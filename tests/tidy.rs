@@ -19,7 +19,7 @@ const LINES: [&[&str]; 11] = [
     &["listen", "admin"],
     &["config"],
     &["app"],
-    &["demo"],
+    &["demo", "check"],
     &["cli"],
 ];
 

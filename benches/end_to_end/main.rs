@@ -11,6 +11,7 @@ mod place;
 mod rows;
 mod sink;
 mod table;
+mod tls;
 
 use std::time::Duration;
 
@@ -51,9 +52,16 @@ fn main() {
     println!("{}", place::describe());
     place::pin(std::process::id(), place::GENERATOR_CORE);
     let sink = sink::start();
-    let peers = peers::start(sink);
-    for row in rows::ROWS.iter().filter(|row| plan.rows.is_empty() || plan.rows.iter().any(|r| r == row.name))
-    {
-        table::print(row, &rows::run(row, &peers, &plan));
+    let is_wanted = |row: &&rows::Row| plan.rows.is_empty() || plan.rows.iter().any(|r| r == row.name);
+    for secure in [false, true] {
+        let rows: Vec<_> =
+            rows::ROWS.iter().filter(is_wanted).filter(|r| r.secure.is_some() == secure).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let peers = peers::start(sink, secure);
+        for row in rows {
+            table::print(row, &rows::run(row, &peers, &plan));
+        }
     }
 }

@@ -113,6 +113,12 @@ fn answer(head: &[u8], address: SocketAddr, out: &mut Vec<u8>) {
             out.extend([0; 24]);
             out.extend([1, 0, 0, 0, 0, 0, 0, 0, 0]);
         }
+        // Fetch 12: header tags, and as many bytes as the correlation id says.
+        1 => {
+            let bytes = usize::try_from(int32(head, 8)).unwrap_or(0);
+            out.push(0);
+            out.resize(start + bytes, 0x5a);
+        }
         // The gateway's own question: Metadata with this sink as the one broker.
         3 => metadata(address, i16::from_be_bytes([head[6], head[7]]), out),
         // ApiVersions: it serves Metadata 0 to 12 and itself.

@@ -9,6 +9,7 @@ pub(crate) fn print(row: &Row, measured: &Measured) {
     let unit = match row.figure {
         Figure::PerGib => "CPU-s/GiB",
         Figure::PerRequest => "CPU-us/request",
+        Figure::PerConnection => "CPU-us/connection",
         Figure::Added => "us added at p50",
         Figure::Idle => "KiB/connection",
     };
@@ -16,6 +17,8 @@ pub(crate) fn print(row: &Row, measured: &Measured) {
         let Some((_, values)) = measured.peers.iter().find(|(peer, _)| *peer == name) else { continue };
         match values {
             None => println!("  {name:<16} absent"),
+            // Not everybody has every key exchange.
+            Some(values) if values.first.is_empty() => println!("  {name:<16} carried nothing"),
             Some(_) if name == DIRECT && row.figure != Figure::Added => {}
             Some(values) => println!("  {name:<16} {}", line(row, values, unit)),
         }
@@ -46,6 +49,9 @@ fn line(row: &Row, values: &Values, unit: &str) -> String {
     let of_round = median(&values.second);
     let rest = match row.figure {
         Figure::PerGib | Figure::PerRequest => format!("{of_round:>9.0} requests/round"),
+        Figure::PerConnection => {
+            format!("{:>7.0} /CPU-s, {of_round:.0} % resumed", 1e6 / median(&values.first))
+        }
         Figure::Added => format!("{of_round:>9.1} us at p99"),
         Figure::Idle => String::new(),
     };
@@ -55,7 +61,10 @@ fn line(row: &Row, values: &Values, unit: &str) -> String {
 /// Medians of both values of a peer.
 fn value(measured: &Measured, name: &str) -> Option<(f64, f64)> {
     let (_, values) = measured.peers.iter().find(|(peer, _)| *peer == name)?;
-    values.as_ref().map(|values| (median(&values.first), median(&values.second)))
+    values
+        .as_ref()
+        .filter(|values| !values.first.is_empty())
+        .map(|values| (median(&values.first), median(&values.second)))
 }
 
 fn ratio(row: &Row, ours: (f64, f64), theirs: (f64, f64), target: f64) -> String {

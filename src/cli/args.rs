@@ -1,6 +1,7 @@
 //! Commands, flags and their help.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -12,10 +13,10 @@ use clap_complete::Shell;
 Examples:
   gatehouse demo
   gatehouse proxy --to kafka-0:9092 --listen :9092 --advertise kafka.example.com
-  gatehouse validate && gatehouse routes
+  gatehouse validate && gatehouse check
   gatehouse run --config /etc/gatehouse/gatehouse.yaml
 
-Exit codes: 0 done, 1 failed, 2 wrong command line, 66 no configuration file, 71 the system refused
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 a check failed, 66 no configuration file, 71 the system refused
 (port in use), 78 wrong configuration, 130 and 143 left at a second signal.")]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -122,6 +123,18 @@ Examples:
 
 Exit codes: 0 fine, 66 no file, 78 wrong.")]
     Validate(Validate),
+    /// Try everything that the configuration names: certificates, ports, brokers, names
+    #[command(after_help = "\
+Examples:
+  gatehouse check
+  gatehouse check --config gatehouse.yaml --timeout 30s
+  gatehouse check --strict --output json
+
+Looks and changes nothing: it dials each broker as the gateway would, with the gateway's own login, and
+binds no port for longer than a moment. Beside a gateway that runs it is harmless.
+
+Exit codes: 0 fine, 3 something failed (with --strict also: a warning), 66 no file, 78 wrong file.")]
+    Check(Check),
     /// Look at certificates, or make some to try things with
     #[command(after_help = "\
 Examples:
@@ -214,6 +227,17 @@ pub(super) struct Demo {
     pub(super) tls: bool,
 }
 
+/// Flags of `check`.
+#[derive(Args, Debug)]
+pub(super) struct Check {
+    /// How long the brokers may take in all; then the names that clients are told have it again
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub(super) timeout: Duration,
+    /// A warning counts as a failure
+    #[arg(long)]
+    pub(super) strict: bool,
+}
+
 /// What `cert` does.
 #[derive(Debug, Subcommand)]
 pub(super) enum CertCommand {
@@ -260,6 +284,14 @@ pub(super) struct CertDev {
     /// Write over files that are there
     #[arg(long)]
     pub(super) force: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration >= Duration::from_millis(100) => Ok(duration),
+        Ok(_) => Err("shorter than 100ms".to_owned()),
+        Err(_) => Err("not a duration such as `10s` or `500ms`".to_owned()),
+    }
 }
 
 /// Flags of `validate`.

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use super::args::Format;
 use super::output::Output;
 use super::{Exit, output};
-use crate::config::codes::{self, Entry, TABLE};
+use crate::config::codes::{self, Entry};
 
 pub(super) fn explain(code: Option<&str>, output: Output) -> Exit {
     let Some(code) = code else {
         return match output.format {
-            Format::Json => output.json(&TABLE.iter().map(value).collect::<Vec<_>>()),
+            Format::Json => output.json(&codes::all().map(value).collect::<Vec<_>>()),
             Format::Text => output.data(&list()),
         };
     };
@@ -38,7 +38,7 @@ fn value(entry: &Entry) -> Value {
 
 fn list() -> String {
     let mut text = String::new();
-    for entry in TABLE {
+    for entry in codes::all() {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{}  {}", entry.code, entry.title);
     }

@@ -30,9 +30,10 @@ impl Source {
         config::load(&self.name, &self.text, surroundings)
     }
 
-    /// The same; what is wrong or doubtful is written to stderr.
+    /// What the text means, for who only wants to look: keys are not read. What is wrong or doubtful is written
+    /// to stderr.
     pub(super) fn load_or_explain(&self) -> Result<Config, Exit> {
-        match self.load(&surroundings()) {
+        match self.load(&Surroundings { certificates: false, ..surroundings() }) {
             Ok((config, warnings)) => {
                 if !warnings.is_empty() {
                     output::error(&warnings.styled());
@@ -110,6 +111,6 @@ pub(super) fn surroundings() -> Surroundings {
         machine: Machine::detect(),
         host_name: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         elsewhere: false,
-        certificates: false,
+        certificates: true,
     }
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod cert;
+mod check;
 mod demo;
 mod effective;
 mod explain;
@@ -32,6 +33,8 @@ pub enum Exit {
     Failed = 1,
     /// Wrong command line.
     Usage = 2,
+    /// The checks ran, and something failed.
+    ChecksFailed = 3,
     /// The configuration file is missing or cannot be read.
     NoInput = 66,
     /// The system refused: a port is in use, or descriptors are out.
@@ -84,6 +87,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Demo(demo) => demo::demo(&demo, &global, output),
         Command::Validate(validate) => validate::validate(&validate, &global, output),
         Command::Routes => routes::routes(&global, output),
+        Command::Check(check) => check::check(&check, &global, output),
         Command::Cert { command } => cert::cert(&command, output),
         Command::Config { command: ConfigCommand::Example } => show::example(output),
         Command::Config { command: ConfigCommand::Show } => show::config(&global, output),

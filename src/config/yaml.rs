@@ -327,8 +327,12 @@ fn hint(source: &str) -> Option<&'static str> {
     })
 }
 
-/// The setting that stands at a place, such as `listeners.office.bind`.
+/// The setting that stands at a place, such as `listeners.office.bind`; also of a part of its value.
 pub(super) fn path_of(root: &Node, place: &Place) -> String {
+    fn is_at(node: &Node, place: &Place) -> bool {
+        let holds = node.place.start <= place.start && place.end <= node.place.end;
+        node.place == *place || (holds && matches!(node.value, Value::Scalar(_)))
+    }
     fn find(node: &Node, place: &Place, path: &str) -> Option<String> {
         match &node.value {
             Value::Map(entries) => entries.iter().find_map(|(name, value)| {
@@ -340,7 +344,7 @@ pub(super) fn path_of(root: &Node, place: &Place) -> String {
             }
             Value::Null | Value::Scalar(_) | Value::Variable(_) | Value::Unset => None,
         }
-        .or_else(|| (node.place == *place && !path.is_empty()).then(|| path.to_owned()))
+        .or_else(|| (is_at(node, place) && !path.is_empty()).then(|| path.to_owned()))
     }
     find(root, place, "").unwrap_or_default()
 }

@@ -5,6 +5,7 @@ pub mod handshakes;
 pub mod held;
 pub mod machine;
 pub mod networks;
+pub mod spare;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use crate::cluster::{Door, Routes};
 pub use running::{Entrance, Running};
 
 /// Connections that may wait to be accepted, on each port.
-const BACKLOG: i32 = 4096;
+pub const BACKLOG: i32 = 4096;
 
 /// A local address to bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +110,12 @@ impl Bound {
             Err(source) => Err(refused(options, port, source)),
         })
     }
+}
+
+/// The ports that cannot be bound now, each with the reason. Nobody can connect to the others meanwhile.
+pub fn unavailable(options: &Options) -> Vec<Error> {
+    let fault = |(port, _)| bind(port).err().map(|source| refused(options, port, source));
+    options.ports().filter_map(fault).collect()
 }
 
 fn refused(options: &Options, port: Port, source: io::Error) -> Error {

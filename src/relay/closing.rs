@@ -30,22 +30,23 @@ where
             Cause::Drained { .. } | Cause::Moved { .. } | Cause::Aged { .. } | Cause::Distrusted { .. } => {
                 // A frame cut off by the deadline cannot be closed in order.
                 if !self.responses.is_mid_frame() {
-                    let _ = self.client.shutdown().await;
+                    let _ = timeout(LINGER_SHORT, self.client.shutdown()).await;
                     let _ = timeout(LINGER, self.linger()).await;
                 }
                 self.close_broker().await;
             }
             Cause::BrokerClosed { .. } | Cause::BrokerFailed(_) => self.close_client().await,
             Cause::Violated(violation) if violation.side() == Side::Broker => {}
-            Cause::Violated(_) | Cause::Idle => {
+            // A client that broke TLS is to read the alert.
+            Cause::Violated(_) | Cause::Idle | Cause::ClientFailed(_) => {
                 self.close_client().await;
                 self.close_broker().await;
             }
             Cause::ClientClosed => {
-                let _ = self.client.shutdown().await;
+                let _ = timeout(LINGER_SHORT, self.client.shutdown()).await;
                 self.close_broker().await;
             }
-            Cause::ClientFailed(_) | Cause::Slow => self.close_broker().await,
+            Cause::Slow => self.close_broker().await,
         }
     }
 

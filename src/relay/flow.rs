@@ -8,9 +8,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::core::{Core, Plan};
 use super::in_flight::Stamp;
 use super::observer::{Moved, Observer};
-use super::spare;
 use super::violation::Violation;
 use crate::limits::held::Held;
+use crate::limits::spare;
 
 /// How much is read at once. System calls per GiB decide what a relay costs; 256 KiB is where the gain
 /// of larger reads ends (`docs/performance.md`).
@@ -69,9 +69,11 @@ pub(super) struct Flow {
     direction: Direction,
     /// Read and not walked: less than a frame's header, or what a patch needs, or what waits.
     input: Vec<u8>,
-    /// Walked and not taken by the peer, from `taken` on.
+    /// Walked and not taken by the writer, from `taken` on.
     output: Vec<u8>,
     taken: usize,
+    /// The writer took bytes that its peer has not taken, as an encrypted stream does.
+    unflushed: bool,
     /// What is left of the plan under way.
     pass: u64,
     drop: u64,
@@ -98,6 +100,7 @@ impl Flow {
             input,
             output: Vec::new(),
             taken: 0,
+            unflushed: false,
             pass: 0,
             drop: 0,
             waiting: false,
@@ -128,7 +131,7 @@ impl Flow {
 
     /// Whether the peer has not taken what it was sent, so that nothing more is read for it.
     pub(super) fn is_blocked(&self) -> bool {
-        !self.output.is_empty()
+        !self.output.is_empty() || self.unflushed
     }
 
     /// Whether the core wants the other direction to move first.
@@ -375,7 +378,9 @@ impl Flow {
             spare::give_back(std::mem::take(&mut self.output));
         }
         self.taken = 0;
-        Pin::new(writer).poll_flush(cx)
+        let flushed = Pin::new(writer).poll_flush(cx);
+        self.unflushed = flushed.is_pending();
+        flushed
     }
 }
 

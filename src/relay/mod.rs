@@ -12,7 +12,6 @@ pub mod core;
 mod flow;
 pub mod in_flight;
 pub mod observer;
-mod spare;
 pub mod violation;
 
 use std::cell::RefCell;

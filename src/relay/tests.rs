@@ -9,6 +9,9 @@ use crate::cluster::{PortRange, Ports, Routes};
 use crate::kafka::{NodeId, api};
 use crate::metrics::Metrics;
 use crate::registry::Registry;
+use crate::tls::Version;
+use crate::tls::stream::Stream;
+use crate::tls::stream::tests::{configs, pair};
 
 const OPTIONS: Options =
     Options { idle_timeout: Duration::from_secs(660), drain_timeout: Duration::from_secs(30), max_age: None };
@@ -21,14 +24,16 @@ const HEARTBEAT: i16 = 12;
 const METADATA: i16 = 3;
 
 /// A relay under way, seen from both ends.
-struct Bench {
-    client: DuplexStream,
+struct Bench<C = DuplexStream> {
+    client: C,
     broker: DuplexStream,
     task: JoinHandle<Cause>,
     drain: CancellationToken,
     moved: CancellationToken,
     distrusted: CancellationToken,
     held: Arc<HeldBytes>,
+    /// What an encrypted client's stream holds.
+    of_streams: Option<Arc<HeldBytes>>,
     metrics: Metrics,
 }
 
@@ -39,6 +44,13 @@ impl Bench {
     }
 
     fn with(options: Options, first: &[u8]) -> Self {
+        Self::over(options, first, duplex(ROOM))
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> Bench<C> {
+    /// Over a client's end and the relay's end of it.
+    fn over(options: Options, first: &[u8], (client, client_side): (C, C)) -> Self {
         let names: Vec<_> = api::APIS.iter().map(|api| api.name).collect();
         let metrics = Metrics::new(&names);
         let range = PortRange { first: NodeId(0), last: NodeId(999), bind: 9093, advertise: 9093 };
@@ -67,7 +79,6 @@ impl Bench {
             moved: moved.clone(),
             distrusted: Some(distrusted.clone()),
         };
-        let (client, client_side) = duplex(ROOM);
         let (broker, broker_side) = duplex(ROOM);
         let relay = Relay::new(client_side, broker_side, parts);
         let task = tokio::spawn(async move {
@@ -75,7 +86,7 @@ impl Bench {
             drop(guard);
             cause
         });
-        Self { client, broker, task, drain, moved, distrusted, held, metrics }
+        Self { client, broker, task, drain, moved, distrusted, held, of_streams: None, metrics }
     }
 
     /// Waits until the broker has these bytes next.
@@ -90,7 +101,9 @@ impl Bench {
         self.client.read_exact(&mut got).await.unwrap();
         assert_eq!(got, expected);
     }
+}
 
+impl Bench {
     /// What comes until the other side closes.
     async fn rest(stream: &mut DuplexStream) -> Vec<u8> {
         let mut rest = Vec::new();
@@ -275,6 +288,69 @@ async fn a_slow_reader_costs_a_bounded_part_of_the_budget_and_gives_it_back() {
     let _broker = sending.await.unwrap();
     advance(Duration::from_millis(1)).await;
     assert_eq!(bench.held.bytes(), 0);
+}
+
+/// A relay to a client over TLS, which has one heartbeat in flight.
+async fn encrypted(room: usize) -> Bench<Stream<DuplexStream>> {
+    let (client, mut server) = pair(room, &configs(Version::Tls13)).await;
+    let held = HeldBytes::new(u64::MAX);
+    server.count_in(&held);
+    let first = request(HEARTBEAT, 0, 1, b"x");
+    let mut bench = Bench::over(OPTIONS, &first, (client, server));
+    bench.of_streams = Some(held);
+    bench.broker_gets(&first).await;
+    bench
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_not_taken_stop_the_reading_and_the_clocks() {
+    let mut bench = encrypted(ROOM).await;
+    let of_streams = bench.of_streams.clone().unwrap();
+    let large = response(1, &vec![5; 4 << 20]);
+    let mut broker = std::mem::replace(&mut bench.broker, duplex(1).0);
+    let sending = tokio::spawn({
+        let large = large.clone();
+        async move {
+            broker.write_all(&large).await.unwrap();
+            broker
+        }
+    });
+    // Longer than an idle connection may be.
+    sleep(OPTIONS.idle_timeout * 2).await;
+    assert!(!bench.task.is_finished() && !sending.is_finished());
+    let held = bench.held.bytes() + of_streams.bytes();
+    assert!((1..=600 * 1024).contains(&held), "{held} bytes");
+    bench.client_gets(&large).await;
+    let _broker = sending.await.unwrap();
+    advance(Duration::from_millis(1)).await;
+    assert_eq!((bench.held.bytes(), of_streams.bytes()), (0, 0));
+    sleep(OPTIONS.idle_timeout * 2).await;
+    assert!(matches!(bench.task.await.unwrap(), Cause::Idle));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_no_record_cannot_hold_a_close() {
+    let mut bench = encrypted(64).await;
+    bench.broker.write_all(&response(1, &[5; 3_000])).await.unwrap();
+    let begin = Instant::now();
+    bench.drain.cancel();
+    let cause = bench.task.await.unwrap();
+    assert!(matches!(cause, Cause::Drained { forced: true }), "{cause:?}");
+    assert!(begin.elapsed() < OPTIONS.drain_timeout + Duration::from_secs(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_record_closes_both_sides_and_is_told() {
+    let mut bench = encrypted(64 * 1024).await;
+    bench.client.socket_mut().write_all(&[23, 3, 3, 0, 30, 1]).await.unwrap();
+    bench.client.socket_mut().write_all(&[1; 60]).await.unwrap();
+    let alert = bench.client.read_u8().await.unwrap_err();
+    assert!(alert.to_string().contains("BadRecordMac"), "{alert}");
+    drop(bench.client);
+    assert!(Bench::<DuplexStream>::rest(&mut bench.broker).await.is_empty());
+    drop(bench.broker);
+    let cause = bench.task.await.unwrap();
+    assert!(matches!(cause, Cause::ClientFailed(_)), "{cause:?}");
 }
 
 #[tokio::test(start_paused = true)]

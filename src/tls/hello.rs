@@ -31,7 +31,7 @@ const LINGER_BYTES_MAX: u64 = 1024 * 1024;
 pub struct Hello {
     /// All that was read: the hello, and whatever the client sent behind it.
     pub bytes: Vec<u8>,
-    /// The name that it asks for, as it wrote it; a valid DNS name.
+    /// The name that it asks for: a valid DNS name, in lower case.
     pub server_name: Option<String>,
 }
 
@@ -166,5 +166,142 @@ fn foreign(start: &[u8]) -> Option<&'static str> {
         [_] | [_, _] | [_, _, _] => Some("something"),
         [0, ..] => Some("plain Kafka"),
         _ => Some(header::foreign_protocol(start).unwrap_or("something")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::tls::{provider, stream};
+
+    /// The first flight of a client, one record.
+    async fn hello() -> Vec<u8> {
+        let (near, mut far) = duplex(16 * 1024);
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let name = ServerName::try_from("door.test").unwrap();
+        let mut hello = Vec::with_capacity(16 * 1024);
+        tokio::select! {
+            _ = stream::connect(near, name, Arc::new(config)) => panic!("nobody answered"),
+            read = far.read_buf(&mut hello) => read.unwrap(),
+        };
+        hello
+    }
+
+    /// The same message in records that carry that many bytes of it each.
+    fn cut(hello: &[u8], bytes: usize) -> Vec<u8> {
+        let record = |part: &[u8]| [&[22, 3, 1], &(part.len() as u16).to_be_bytes()[..], part].concat();
+        hello[5..].chunks(bytes).flat_map(record).collect()
+    }
+
+    async fn rest(mut stream: DuplexStream) -> Vec<u8> {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        rest
+    }
+
+    /// What comes of these bytes, and what the client is told.
+    async fn told(bytes: &[u8]) -> (Result<Hello, Error>, Vec<u8>) {
+        let (mut near, mut far) = duplex(64 * 1024);
+        near.write_all(bytes).await.unwrap();
+        let read = read(&mut far).await;
+        drop(far);
+        (read, rest(near).await)
+    }
+
+    #[tokio::test]
+    async fn a_hello_is_read_however_it_is_cut() {
+        let hello = hello().await;
+        for bytes in [1, 2, 7, 500, 16_000] {
+            for space in [1, 3, 64 * 1024] {
+                let wire = cut(&hello, bytes);
+                let (mut near, mut far) = duplex(space);
+                let (read, ()) = tokio::join!(async { read(&mut far).await.unwrap() }, async {
+                    near.write_all(&wire).await.unwrap()
+                },);
+                assert_eq!(read.server_name.as_deref(), Some("door.test"));
+                assert_eq!(read.bytes, wire);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_tls_is_told_nothing() {
+        let cases: [(&[u8], &str); 4] = [
+            (&[0, 0, 0, 20, 0, 18, 0, 3], "plain Kafka"),
+            (b"GET / HTTP/1.1\r\n\r\n", "an HTTP request"),
+            (&[0x80, 0x2e, 1, 0, 2], "something"),
+            (&[22, 4], "something"),
+        ];
+        for (bytes, expected) in cases {
+            let (read, told) = told(bytes).await;
+            let error = read.unwrap_err();
+            assert!(matches!(error, Error::NotTls { name } if name == expected), "{error}");
+            assert_eq!((error.reason(), told), ("not_tls", Vec::new()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wrong_is_told_in_an_alert() {
+        let endless = cut(&[&[0; 5][..], &[1, 0, 0xff, 0xff], &[0; 40_000]].concat(), 9_000);
+        let (read, alert) = told(&endless).await;
+        assert!(matches!(read, Err(Error::TooLong)), "{read:?}");
+        assert_eq!(alert, [21, 3, 3, 0, 2, 2, 22]);
+        let (read, alert) = told(&[22, 3, 1, 0, 4, 1, 0, 0, 0]).await;
+        assert!(matches!(read, Err(Error::Malformed(_))), "{read:?}");
+        assert_eq!(alert.get(..6), Some(&[21, 3, 3, 0, 2, 2][..]));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_leaves_is_no_fault() {
+        for length in [0, 1, 100] {
+            let (mut near, mut far) = duplex(64 * 1024);
+            near.write_all(&hello().await[..length]).await.unwrap();
+            drop(near);
+            let error = read(&mut far).await.unwrap_err();
+            assert_eq!(error.reason(), "closed");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_an_alert_and_an_end_though_the_client_goes_on() {
+        let (mut near, mut far) = duplex(64);
+        let client = async {
+            let mut alert = [0; 7];
+            near.read_exact(&mut alert).await.unwrap();
+            // It reads only after it has written what does not fit into the pipe.
+            near.write_all(&[0; 10_000]).await.unwrap();
+            assert_eq!(near.read(&mut [0]).await.unwrap(), 0);
+            alert
+        };
+        let refused = refuse(&mut far, AlertDescription::UnrecognisedName);
+        let (alert, ()) = tokio::join!(client, async {
+            timeout(Duration::from_secs(3), refused).await.unwrap();
+        });
+        assert_eq!(alert, [0x15, 3, 3, 0, 2, 2, 0x70]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200), start in any::<bool>()) {
+            let bytes = if start { [&[22, 3, 1, 0, 100, 1, 0, 0, 96][..], &bytes].concat() } else { bytes };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            runtime.unwrap().block_on(async {
+                let (mut near, mut far) = duplex(64 * 1024);
+                near.write_all(&bytes).await.unwrap();
+                near.shutdown().await.unwrap();
+                assert!(read(&mut far).await.is_err());
+            });
+        }
     }
 }

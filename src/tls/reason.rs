@@ -3,7 +3,7 @@
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
 /// Every reason there is.
-pub const ALL: [&str; 17] = [
+pub const ALL: [&str; 18] = [
     "no_certificate",
     "certificate_refused",
     "unknown_ca",
@@ -14,6 +14,7 @@ pub const ALL: [&str; 17] = [
     "crl_missing",
     "wrong_name",
     "bad_certificate",
+    "bad_signature",
     "no_common_version",
     "no_common_cipher",
     "unknown_name",
@@ -48,6 +49,7 @@ fn of_certificate(error: &CertificateError) -> &'static str {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "not_yet_valid",
         CertificateError::Revoked => "revoked",
+        CertificateError::BadSignature => "bad_signature",
         CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
             "crl_expired"
         }
@@ -87,6 +89,7 @@ fn of_alert(alert: AlertDescription) -> &'static str {
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::AccessDenied => "certificate_refused",
+        AlertDescription::DecryptError => "bad_signature",
         AlertDescription::ProtocolVersion => "no_common_version",
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => "no_common_cipher",
         AlertDescription::UnrecognisedName => "unknown_name",

@@ -261,7 +261,7 @@ where
 }
 
 /// The brokers of an answer that have a valid id, host and port.
-fn brokers(answer: &MetadataResponse) -> impl Iterator<Item = Broker> + '_ {
+pub(super) fn brokers(answer: &MetadataResponse) -> impl Iterator<Item = Broker> + '_ {
     answer.brokers.iter().filter_map(|broker| {
         let host = Host::parse(broker.host.as_bytes()).ok()?;
         let port = u16::try_from(broker.port).ok().filter(|port| *port != 0)?;
@@ -271,7 +271,7 @@ fn brokers(answer: &MetadataResponse) -> impl Iterator<Item = Broker> + '_ {
 }
 
 /// Since version 2 of Metadata.
-fn cluster_id(answer: &MetadataResponse) -> Option<String> {
+pub(super) fn cluster_id(answer: &MetadataResponse) -> Option<String> {
     let id: String = answer.cluster_id.as_ref()?.chars().filter(|c| !c.is_control()).take(64).collect();
     (!id.is_empty()).then_some(id)
 }

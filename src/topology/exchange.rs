@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{
     ApiVersionsRequest, MetadataRequest, MetadataResponse, RequestHeader, SaslAuthenticateRequest,
     SaslHandshakeRequest,
@@ -140,6 +141,15 @@ pub enum Error {
     Internal,
 }
 
+/// A request that a broker takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// Its key.
+    pub key: i16,
+    /// Its newest version.
+    pub newest: i16,
+}
+
 /// A connection to a broker that serves the gateway's own requests alone.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -157,6 +167,15 @@ impl Connection {
         client_id: &str,
         credential: Option<&sasl::Credential>,
     ) -> Result<Self, Error> {
+        Ok(Self::introduced(stream, client_id, credential).await?.0)
+    }
+
+    /// The same, with the versions that the broker offers.
+    pub(super) async fn introduced(
+        stream: Transport,
+        client_id: &str,
+        credential: Option<&sasl::Credential>,
+    ) -> Result<(Self, Vec<Offered>), Error> {
         let client_id = StrBytes::from_string(client_id.to_owned());
         let mut connection =
             Self { stream, client_id, correlation_id: 0, metadata_version: 0, logged_in: false };
@@ -177,7 +196,8 @@ impl Connection {
             return Err(Error::Version);
         }
         connection.metadata_version = version;
-        Ok(connection)
+        let offered = |api: &ApiVersion| Offered { key: api.api_key, newest: api.max_version };
+        Ok((connection, versions.api_keys.iter().map(offered).collect()))
     }
 
     /// Asks which brokers there are, and about no topic.

@@ -6,6 +6,7 @@ mod discovery;
 pub mod exchange;
 pub mod health;
 pub mod reaching;
+pub mod survey;
 pub mod table;
 
 use std::collections::BTreeMap;

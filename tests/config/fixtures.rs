@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
@@ -41,6 +42,7 @@ fn write() {
     put("authorities/new.crt", &ca.pem());
     put("ca.crl", &list(&ca, 30 * DAY));
     put("old.crl", &list_that_ran_out(&ca));
+    put("foreign.crl", &list(&authority("Foreign CA"), 30 * DAY));
     let names = ["kafka.example.com", "*.kafka.example.com"];
     pair("tls", &names, &ca, Valid::Months);
     pair("again", &["kafka.example.com"], &ca, Valid::Months);
@@ -53,10 +55,16 @@ fn write() {
     for client in ["client", "payments"] {
         pair(client, &[], &ca, Valid::Months);
     }
+    let sealed = Command::new("openssl")
+        .args(["pkcs8", "-topk8", "-v2", "aes-256-cbc", "-in", "other.key", "-out", "sealed.key"])
+        .args(["-passout", "pass:hunter2"])
+        .status();
+    assert!(sealed.unwrap().success(), "openssl");
     fs::copy("tls.key", "open.key").unwrap();
     fs::set_permissions("open.key", fs::Permissions::from_mode(0o644)).unwrap();
     put("half.crt", &fs::read_to_string("tls.crt").unwrap()[..200]);
     put("empty.pem", "");
+    put("password", "changeit\n");
     fs::write("store.bin", [0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2, 0, 0, 0, 1]).unwrap();
 }
 
@@ -105,8 +113,9 @@ fn list(ca: &CertifiedIssuer<'static, KeyPair>, left: Duration) -> String {
 }
 
 fn list_that_ran_out(ca: &CertifiedIssuer<'static, KeyPair>) -> String {
-    let now = SystemTime::now();
-    revoking_nothing(ca, now - 9 * DAY, now - 2 * DAY)
+    // At a day that a text can name.
+    let day = |day: u32| SystemTime::UNIX_EPOCH + 20_000 * DAY + day * DAY;
+    revoking_nothing(ca, day(0), day(7))
 }
 
 fn revoking_nothing(ca: &CertifiedIssuer<'static, KeyPair>, from: SystemTime, to: SystemTime) -> String {

@@ -56,12 +56,17 @@ pub(crate) fn run(
 pub(crate) fn finish(process: &mut Process, limit: Duration) -> Result<Vec<Outcome>> {
     let status = process.wait(limit)?;
     let printed = process.printed()?;
-    let lines = printed.lines().filter(|line| line.starts_with('{'));
-    let outcomes: Vec<Outcome> = lines.map(serde_json::from_str).collect::<std::result::Result<_, _>>()?;
+    let outcomes = outcomes(&printed)?;
     if outcomes.is_empty() || (status.code() != Some(0) && outcomes.iter().all(|outcome| outcome.ok)) {
         return Err(process.explain(&format!("the client ended with {status}")));
     }
     Ok(outcomes)
+}
+
+/// Reads what a client program printed.
+pub(crate) fn outcomes(printed: &str) -> Result<Vec<Outcome>> {
+    let lines = printed.lines().filter(|line| line.starts_with('{'));
+    Ok(lines.map(serde_json::from_str).collect::<std::result::Result<_, _>>()?)
 }
 
 /// One of Kafka's command line tools.

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 
 use crate::{
     Result,
+    certificates::PASSWORD,
     jars::{CLUSTER_ID, Kafka, joined},
     lab::{Lab, Side},
     poll::{self, LIMIT},
@@ -21,6 +22,13 @@ pub(crate) const PLAIN_USER: (&str, &str) = ("alice", "alice-pw");
 pub(crate) const PLAIN_PORT: u16 = 9092;
 /// The port of the brokers' SASL listener.
 pub(crate) const SASL_PORT: u16 = 9094;
+
+/// The port of the brokers' TLS listener, which takes client certificates and does not ask for them.
+pub(crate) const SSL_PORT: u16 = 9093;
+/// The port of the brokers' SASL listener with TLS.
+pub(crate) const SASL_SSL_PORT: u16 = 9095;
+/// The port of the brokers' TLS listener that requires a client certificate.
+pub(crate) const MTLS_PORT: u16 = 9096;
 
 /// A running cluster; dropping it ends the brokers, ZooKeeper last.
 pub(crate) struct Cluster<'lab> {
@@ -85,6 +93,11 @@ impl<'lab> Cluster<'lab> {
             process.wait(LIMIT)?;
         }
         Ok(())
+    }
+
+    /// What the brokers have logged, one after the other.
+    pub(crate) fn log(&self) -> Result<String> {
+        self.brokers.iter().flatten().map(Process::log).collect()
     }
 
     /// Waits until all three brokers serve and no partition lacks a replica.
@@ -191,12 +204,30 @@ impl<'lab> Cluster<'lab> {
             "advertised.listeners={listeners}\nlog.dirs={}",
             self.directory.join(format!("d{node}")).display()
         )?;
-        writeln!(
-            text,
-            "listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \
-             required user_{user}=\"{password}\";\n{}",
-            self.settings
-        )?;
+        for listener in ["sasl_plaintext", "sasl_ssl"] {
+            let (plain, scram) = ("plain.PlainLoginModule", "scram.ScramLoginModule");
+            writeln!(
+                text,
+                "{}",
+                login(listener, "plain", &format!("{plain} required user_{user}=\"{password}\""))
+            )?;
+            for mechanism in ["scram-sha-256", "scram-sha-512"] {
+                writeln!(text, "{}", login(listener, mechanism, &format!("{scram} required")))?;
+            }
+        }
+        let certificates = self.lab.certificates();
+        let stores = [
+            ("keystore", certificates.files("broker").store),
+            ("truststore", certificates.path("clients-ca.p12")),
+        ];
+        for (kind, path) in stores {
+            writeln!(
+                text,
+                "ssl.{kind}.type=PKCS12\nssl.{kind}.location={}\nssl.{kind}.password={PASSWORD}",
+                path.display()
+            )?;
+        }
+        writeln!(text, "ssl.key.password={PASSWORD}\n{}", self.settings)?;
         Ok(text)
     }
 }
@@ -217,7 +248,18 @@ impl Drop for Cluster<'_> {
 
 /// The brokers' plain addresses.
 pub(crate) fn bootstrap() -> Vec<String> {
-    NODES.iter().map(|node| Cluster::address(*node, PLAIN_PORT)).collect()
+    addresses(PLAIN_PORT)
+}
+
+/// The brokers' addresses at another of their listeners.
+pub(crate) fn addresses(port: u16) -> Vec<String> {
+    NODES.iter().map(|node| Cluster::address(*node, port)).collect()
+}
+
+fn login(listener: &str, mechanism: &str, module: &str) -> String {
+    format!(
+        "listener.name.{listener}.{mechanism}.sasl.jaas.config=org.apache.kafka.common.security.{module};"
+    )
 }
 
 fn copy_directory(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
@@ -234,13 +276,15 @@ fn copy_directory(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
     Ok(())
 }
 
-const LISTENERS: &str =
-    "INTERNAL://10.77.0.NODE:9091,PLAINTEXT://10.77.0.NODE:9092,SASL_PLAINTEXT://10.77.0.NODE:9094";
+const LISTENERS: &str = "INTERNAL://10.77.0.NODE:9091,PLAINTEXT://10.77.0.NODE:9092,SSL://10.77.0.NODE:9093,\
+    SASL_PLAINTEXT://10.77.0.NODE:9094,SASL_SSL://10.77.0.NODE:9095,MTLS://10.77.0.NODE:9096";
 
 // The harness's records carry a fixed time of long ago: retention, which looks for the first time 30 s after the
 // start of a broker, would delete them under a test that reads them.
 const COMMON: &str = "log.retention.ms=-1
-listener.security.protocol.map=INTERNAL:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=INTERNAL:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,MTLS:SSL,CONTROLLER:PLAINTEXT
+listener.name.ssl.ssl.client.auth=requested
+listener.name.mtls.ssl.client.auth=required
 inter.broker.listener.name=INTERNAL
 offsets.topic.replication.factor=3
 offsets.topic.num.partitions=4
@@ -257,8 +301,6 @@ num.network.threads=2
 background.threads=2
 log.cleaner.dedupe.buffer.size=2097152
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
-listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
-listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 ";
 
 const KRAFT: &str = "process.roles=broker,controller

@@ -24,7 +24,7 @@ pub(crate) fn run(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
     let _balancer = balancer(lab, &moved)?;
     let mut loads = vec![
         Load::start(lab, "java-4.4", "drained-idempotent", &door())?,
-        Load::start_with(lab, "java-4.4", "drained-plain", &door(), &[PLAIN])?,
+        Load::start_with(lab, "java-4.4", "drained-plain", &door(), &[PLAIN.to_owned()])?,
         Load::start(lab, "franz-go", "drained-franz-go", &door())?,
     ];
     first.terminate()?;

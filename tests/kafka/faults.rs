@@ -13,8 +13,18 @@ use crate::{
 
 /// Leaders move while clients produce and consume, until both learned of it from rewritten NodeEndpoints.
 pub(crate) fn leaders_move(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
-    let gateway = Gateway::start(lab)?;
-    let mut loads = both(lab, "moved", &door())?;
+    moves(lab, Gateway::start(lab)?, "moved", &door(), |_| Vec::new())
+}
+
+/// The same at a door of that kind, with more arguments for each client.
+pub(crate) fn moves(
+    lab: &Lab,
+    gateway: Gateway<'_>,
+    topic: &str,
+    door: &str,
+    more: impl Fn(&str) -> Vec<String>,
+) -> Result<String> {
+    let mut loads = both_with(lab, topic, door, more)?;
     let mut moves = 0;
     poll::until("NodeEndpoints rewritten in Produce and Fetch", LIMIT, || {
         for load in &mut loads {
@@ -93,9 +103,18 @@ pub(crate) fn endpoints(gateway: &Gateway<'_>, api: &str, path: &str) -> Result<
 }
 
 fn both<'lab>(lab: &'lab Lab, topic: &str, door: &str) -> Result<Vec<Load<'lab>>> {
+    both_with(lab, topic, door, |_| Vec::new())
+}
+
+fn both_with<'lab>(
+    lab: &'lab Lab,
+    topic: &str,
+    door: &str,
+    more: impl Fn(&str) -> Vec<String>,
+) -> Result<Vec<Load<'lab>>> {
     ["java-4.4", "franz-go"]
         .iter()
-        .map(|client| Load::start(lab, client, &format!("{topic}-{client}"), door))
+        .map(|client| Load::start_with(lab, client, &format!("{topic}-{client}"), door, &more(client)))
         .collect()
 }
 

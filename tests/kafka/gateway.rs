@@ -36,22 +36,28 @@ impl<'lab> Gateway<'lab> {
 
     /// Starts a gateway named `name` with `configuration` and waits until it is ready.
     pub(crate) fn start_with(lab: &'lab Lab, name: &str, configuration: &str) -> Result<Self> {
+        let mut gateway = Self::launch(lab, name, configuration)?;
+        gateway.wait_until_ready()?;
+        Ok(gateway)
+    }
+
+    /// Starts one that may never be ready.
+    pub(crate) fn launch(lab: &'lab Lab, name: &str, configuration: &str) -> Result<Self> {
         let admin = configuration
             .lines()
             .find_map(|line| line.strip_prefix("admin: { bind: "))
-            .map(|rest| rest.trim_end_matches(" }"));
+            .and_then(|rest| rest.split([',', ' ']).next());
         let admin = admin.unwrap_or("127.0.0.1:9910").to_owned();
         let file = lab.root().join(format!("{name}.yaml"));
         fs::write(&file, configuration)?;
         let mut command = lab.command(Side::Brokers, binary());
         command.args(["run", "--config"]).arg(file).env("RUST_BACKTRACE", "1");
         let process = Process::spawn(lab, name, command)?;
-        let mut gateway = Self { lab, process, admin };
-        gateway.wait_until_ready()?;
-        Ok(gateway)
+        Ok(Self { lab, process, admin })
     }
 
-    fn wait_until_ready(&mut self) -> Result<()> {
+    /// Waits until it says that it is ready.
+    pub(crate) fn wait_until_ready(&mut self) -> Result<()> {
         let mut ended = false;
         let ready = poll::until_true("readiness of the gateway", LIMIT, || {
             ended = !self.process.running()?;
@@ -78,6 +84,24 @@ impl<'lab> Gateway<'lab> {
     /// Whether it says that it is ready.
     pub(crate) fn ready(&self) -> bool {
         self.get("/readyz").is_ok()
+    }
+
+    /// Asks the gateway to look at its files now.
+    pub(crate) fn hang_up(&self) -> Result<()> {
+        self.process.signal(Signal::HUP)
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> Result<String> {
+        self.process.log()
+    }
+
+    /// Waits until a line of its log has all of `parts`.
+    pub(crate) fn wait_for_log(&self, parts: &[&str]) -> Result<()> {
+        poll::until_true(&format!("a line of the log with {parts:?}"), LIMIT, || {
+            Ok(self.log()?.lines().any(|line| parts.iter().all(|part| line.contains(part))))
+        })
+        .map_err(|error| self.process.explain(&error.to_string()))
     }
 
     /// Asks the gateway to stop.
@@ -120,19 +144,33 @@ impl<'lab> Gateway<'lab> {
 
     /// The body of an admin page; anything but 200 is an error.
     pub(crate) fn get(&self, path: &str) -> Result<String> {
+        let (head, body) = self.request("GET", path, None)?;
+        if head.starts_with("HTTP/1.1 200") {
+            Ok(body)
+        } else {
+            Err(format!("{path}: {head}: {body}").into())
+        }
+    }
+
+    /// The first line and the body of the answer to any request.
+    pub(crate) fn request(&self, method: &str, path: &str, token: Option<&str>) -> Result<(String, String)> {
         let address = &self.admin;
+        let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
         self.lab.inside(Side::Brokers, || {
             let mut stream = TcpStream::connect(address)?;
             stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-            write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+            write!(
+                stream,
+                "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{token}Connection: close\r\n\r\n"
+            )?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
             let (head, body) = answer.split_once("\r\n\r\n").ok_or("an answer without a head")?;
             let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-            if !head.starts_with("HTTP/1.1 200") {
-                return Err(format!("{path}: {}: {body}", head.lines().next().unwrap_or_default()).into());
+            if chunked {
+                return Err(format!("{path}: a chunked answer").into());
             }
-            if chunked { Err(format!("{path}: a chunked answer").into()) } else { Ok(body.to_owned()) }
+            Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
         })
     }
 }

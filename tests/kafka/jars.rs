@@ -60,8 +60,13 @@ impl Kafka {
             if self.at_least(4, 0) { "-Dlog4j2.configurationFile=" } else { "-Dlog4j.configuration=file:" };
         arguments.push(joined(key, logging));
         arguments.push("-cp".into());
-        arguments.push(self.directory.join("libs/*").into());
+        arguments.push(self.class_path().into());
         arguments
+    }
+
+    /// All its jars.
+    pub(crate) fn class_path(&self) -> PathBuf {
+        self.directory.join("libs/*")
     }
 
     /// The logging configuration of its programs: the file's name and text.
@@ -165,7 +170,7 @@ pub(crate) fn joined(key: &str, path: &Path) -> OsString {
 }
 
 /// The Java that runs, as a part of a file's name: an archive of another one is refused by the machine.
-fn java_version() -> String {
+pub(crate) fn java_version() -> String {
     let printed =
         Command::new("java").arg("-version").output().map(|output| output.stderr).unwrap_or_default();
     let text = String::from_utf8_lossy(&printed);

@@ -10,12 +10,21 @@ use std::{
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::Result;
+use crate::{Result, certificates::Certificates};
 
 /// Where the gateway listens, as the clients see it.
 pub(crate) const DOOR: &str = "10.77.1.2";
 /// The same door in IPv6.
 pub(crate) const DOOR_V6: &str = "fd77:1::2";
+
+/// The door's name where each broker has a port of its own.
+pub(crate) const DOOR_NAME: &str = "door.test";
+/// The door's name where the server name leads to a broker: the bootstrap's.
+pub(crate) const BOOTSTRAP_NAME: &str = "kafka.test";
+/// The names of the brokers there, as a certificate says them.
+pub(crate) const BROKER_NAMES: &str = "*.kafka.test";
+/// A name of broker 1 that its certificate does not hold; the gateway resolves it.
+pub(crate) const WRONG_NAME: &str = "wrong.test";
 
 /// Where the first of two gateways behind the door listens.
 pub(crate) const FIRST: &str = "10.77.2.1";
@@ -35,27 +44,35 @@ pub(crate) enum Side {
 pub(crate) struct Lab {
     id: u32,
     root: PathBuf,
+    certificates: Certificates,
 }
 
 impl Lab {
     /// Makes both namespaces, after removing those of runs whose process is gone.
     pub(crate) fn new() -> Result<Self> {
-        for (tool, package) in
-            [("ip", "iproute2"), ("nft", "nftables"), ("java", "default-jdk-headless"), ("mvn", "maven")]
-        {
+        for (tool, package) in [
+            ("ip", "iproute2"),
+            ("nft", "nftables"),
+            ("java", "default-jdk-headless"),
+            ("mvn", "maven"),
+            ("openssl", "openssl"),
+        ] {
             need(tool, package)?;
         }
         remove_stale()?;
         let id = std::process::id();
         let root = repository().join("target/kafka-run").join(id.to_string());
         fs::create_dir_all(&root)?;
-        let lab = Self { id, root };
+        let certificates = Certificates::new(root.join("tls"))?;
+        let lab = Self { id, root, certificates };
         lab.connect_namespaces()?;
         Ok(lab)
     }
 
     fn connect_namespaces(&self) -> Result<()> {
         let (brokers, clients) = (self.namespace(Side::Brokers), self.namespace(Side::Clients));
+        write_names(&clients, &format!("{DOOR} {DOOR_NAME} {BOOTSTRAP_NAME} {}", broker_names().join(" ")))?;
+        write_names(&brokers, &format!("10.77.0.1 {WRONG_NAME}"))?;
         for namespace in [&brokers, &clients] {
             ip(&format!("netns add {namespace}"))?;
             ip(&format!("-n {namespace} link set lo up"))?;
@@ -112,6 +129,11 @@ impl Lab {
         &self.root
     }
 
+    /// The certificates of this run.
+    pub(crate) fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
     /// Connections that clients tried to a broker's own address since the last reset.
     pub(crate) fn leaks(&self) -> Result<u64> {
         let output = self
@@ -152,7 +174,31 @@ pub(crate) fn remove(id: u32) {
             }
         }
         drop(Command::new("ip").args(["netns", "del", &name]).stderr(Stdio::null()).status());
+        drop(fs::remove_dir_all(names(&name)));
     }
+}
+
+/// The name of broker `node` where the server name leads to a broker.
+pub(crate) fn broker_name(node: i32) -> String {
+    format!("b{node}.{BOOTSTRAP_NAME}")
+}
+
+/// Names of brokers that are, and of one that is declared but not there.
+fn broker_names() -> Vec<String> {
+    (1..=4).map(broker_name).collect()
+}
+
+/// Where `ip netns exec` finds what it lays over `/etc` for the programs of a namespace.
+fn names(namespace: &str) -> PathBuf {
+    Path::new("/etc/netns").join(namespace)
+}
+
+/// The only names that programs of the namespace know: there is no server of names.
+fn write_names(namespace: &str, line: &str) -> Result<()> {
+    let directory = names(namespace);
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join("hosts"), format!("127.0.0.1 localhost\n{line}\n"))?;
+    Ok(())
 }
 
 /// Moves the calling thread into the namespace.

@@ -37,26 +37,26 @@ impl<'lab> Load<'lab> {
         Self::start_with(lab, client, topic, door, &[])
     }
 
-    /// The same with more arguments for the producer.
+    /// The same with more arguments for both.
     pub(crate) fn start_with(
         lab: &'lab Lab,
         client: &str,
         topic: &str,
         door: &str,
-        more: &[&str],
+        more: &[String],
     ) -> Result<Self> {
         lab.inside(Side::Brokers, || wire::create_topic(&bootstrap(), topic, &wire::spread(3, 3), &[]))?;
         let file = |kind: &str| lab.root().join(format!("{topic}.{kind}"));
         let (stop, acknowledged, read) = (file("stop"), file("acked"), file("read"));
-        let common =
-            [format!("bootstrap={door}"), format!("prefix={topic}"), format!("stop={}", stop.display())];
-        let mut produce = common.to_vec();
+        let mut common =
+            vec![format!("bootstrap={door}"), format!("prefix={topic}"), format!("stop={}", stop.display())];
+        common.extend_from_slice(more);
+        let mut produce = common.clone();
         produce.push("functions=stream".to_owned());
         produce.push(format!("rate={RATE}"));
         produce.push(format!("seconds={SECONDS_MAX}"));
         produce.push(format!("acked={}", acknowledged.display()));
-        produce.extend(more.iter().map(|argument| (*argument).to_owned()));
-        let mut consume = common.to_vec();
+        let mut consume = common;
         consume.push("functions=consume".to_owned());
         consume.push("count=1000000000".to_owned());
         consume.push(format!("timeout={SECONDS_MAX}"));
@@ -64,7 +64,7 @@ impl<'lab> Load<'lab> {
         let producer = clients::spawn(lab, Side::Clients, client, &format!("{topic}-producer"), &produce)?;
         let consumer = clients::spawn(lab, Side::Clients, client, &format!("{topic}-consumer"), &consume)?;
         // Kafka lets a producer that is not idempotent put retried batches behind later ones.
-        let ordered = !more.contains(&PLAIN);
+        let ordered = !more.iter().any(|argument| argument == PLAIN);
         let mut load =
             Self { lab, topic: topic.to_owned(), producer, consumer, stop, acknowledged, read, ordered };
         load.progress()?;

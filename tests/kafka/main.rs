@@ -1,8 +1,11 @@
 //! Gatehouse in front of real Kafka: `cargo test --test kafka -- all`.
 
+mod brokers;
+mod certificates;
 mod clients;
 mod cluster;
 mod control;
+mod doors;
 mod drain;
 mod endpoints;
 mod faults;
@@ -15,11 +18,16 @@ mod listeners;
 mod load;
 mod matrix;
 mod poll;
+mod principals;
 mod process;
 mod records;
 mod relay;
+mod revocation;
+mod rotation;
 mod sasl;
+mod secure;
 mod suite;
+mod tls;
 mod tools;
 mod wire;
 

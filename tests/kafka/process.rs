@@ -68,6 +68,11 @@ impl Process {
         Ok(fs::read_to_string(&self.output)?)
     }
 
+    /// What it has written to its standard error.
+    pub(crate) fn log(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&self.log)?).into_owned())
+    }
+
     /// An error that carries the ends of both logs.
     pub(crate) fn explain(&self, fault: &str) -> crate::Fault {
         format!("{fault}\n{}{}", tail(&self.output), tail(&self.log)).into()

@@ -13,23 +13,22 @@ use crate::{
 /// Discovery with a SCRAM login; Java logs in with PLAIN and SCRAM, Sarama with SaslHandshake v0 and raw tokens.
 pub(crate) fn scram_discovery(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
     let gateway = Gateway::start_with(lab, "gateway-sasl-scram", &with_login("SCRAM-SHA-512", SCRAM_USER))?;
-    let scram = format!(
-        "org.apache.kafka.common.security.scram.ScramLoginModule required {}",
-        credentials(SCRAM_USER)
-    );
-    round_trip(lab, "java-4.4", "scram-256", &java("SCRAM-SHA-256", &scram))?;
-    round_trip(lab, "java-2.8", "scram-512", &java("SCRAM-SHA-512", &scram))?;
-    let plain = format!(
-        "org.apache.kafka.common.security.plain.PlainLoginModule required {}",
-        credentials(PLAIN_USER)
-    );
-    round_trip(lab, "java-0.11", "plain-old", &java("PLAIN", &plain))?;
+    let scram = module("scram.ScramLoginModule", SCRAM_USER);
+    round_trip(lab, "java-4.4", "scram-256", &java(PROTOCOL, "SCRAM-SHA-256", &scram))?;
+    round_trip(lab, "java-2.8", "scram-512", &java(PROTOCOL, "SCRAM-SHA-512", &scram))?;
+    let plain = module("plain.PlainLoginModule", PLAIN_USER);
+    round_trip(lab, "java-0.11", "plain-old", &java(PROTOCOL, "PLAIN", &plain))?;
     let (user, password) = PLAIN_USER;
     for sasl in ["plain-v0", "plain"] {
         let login = [format!("sasl={sasl}"), format!("user={user}"), format!("password={password}")];
         round_trip(lab, "sarama-2.8", sasl, &login)?;
     }
-    round_trip(lab, "confluent-python", "librdkafka-scram", &librdkafka("SCRAM-SHA-512", SCRAM_USER))?;
+    round_trip(
+        lab,
+        "confluent-python",
+        "librdkafka-scram",
+        &librdkafka("sasl_plaintext", "SCRAM-SHA-512", SCRAM_USER),
+    )?;
     close(lab, gateway)?;
     Ok("Java 4.4, 2.8, 0.11, Sarama with handshake v0 and v1, librdkafka".to_owned())
 }
@@ -37,7 +36,7 @@ pub(crate) fn scram_discovery(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<S
 /// Discovery with a PLAIN login.
 pub(crate) fn plain_discovery(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
     let gateway = Gateway::start_with(lab, "gateway-sasl-plain", &with_login("PLAIN", PLAIN_USER))?;
-    round_trip(lab, "kcat", "plain-discovery", &librdkafka("PLAIN", PLAIN_USER))?;
+    round_trip(lab, "kcat", "plain-discovery", &librdkafka("sasl_plaintext", "PLAIN", PLAIN_USER))?;
     close(lab, gateway)?;
     Ok("librdkafka".to_owned())
 }
@@ -48,7 +47,7 @@ pub(crate) fn static_nodes(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<Stri
         NODES.iter().map(|node| format!("{node}: \"{}\"", Cluster::address(*node, SASL_PORT))).collect();
     let configuration = configuration(&format!("    nodes: {{ {} }}\n", nodes.join(", ")));
     let gateway = Gateway::start_with(lab, "gateway-static", &configuration)?;
-    round_trip(lab, "kcat", "static-nodes", &librdkafka("PLAIN", PLAIN_USER))?;
+    round_trip(lab, "kcat", "static-nodes", &librdkafka("sasl_plaintext", "PLAIN", PLAIN_USER))?;
     close(lab, gateway)?;
     Ok("librdkafka".to_owned())
 }
@@ -57,12 +56,14 @@ pub(crate) fn static_nodes(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<Stri
 pub(crate) fn learn_only(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
     let gateway =
         Gateway::start_with(lab, "gateway-learn-only", &configuration("    discovery: learn-only\n"))?;
-    round_trip(lab, "confluent-python", "learn-only", &librdkafka("SCRAM-SHA-256", SCRAM_USER))?;
-    let plain = format!(
-        "org.apache.kafka.common.security.plain.PlainLoginModule required {}",
-        credentials(PLAIN_USER)
-    );
-    round_trip(lab, "java-4.4", "learn-only-java", &java("PLAIN", &plain))?;
+    round_trip(
+        lab,
+        "confluent-python",
+        "learn-only",
+        &librdkafka("sasl_plaintext", "SCRAM-SHA-256", SCRAM_USER),
+    )?;
+    let plain = module("plain.PlainLoginModule", PLAIN_USER);
+    round_trip(lab, "java-4.4", "learn-only-java", &java(PROTOCOL, "PLAIN", &plain))?;
     close(lab, gateway)?;
     Ok("librdkafka, Java".to_owned())
 }
@@ -111,21 +112,24 @@ fn configuration(more: &str) -> String {
     )
 }
 
-fn credentials((user, password): (&str, &str)) -> String {
-    format!("username=\"{user}\" password=\"{password}\";")
+/// Java's configuration of one of Kafka's login modules.
+pub(crate) fn module(name: &str, (user, password): (&str, &str)) -> String {
+    format!("org.apache.kafka.common.security.{name} required username=\"{user}\" password=\"{password}\";")
 }
 
-fn java(mechanism: &str, module: &str) -> Vec<String> {
+/// The arguments of a Java client that logs in.
+pub(crate) fn java(protocol: &str, mechanism: &str, module: &str) -> Vec<String> {
     vec![
-        "client.security.protocol=SASL_PLAINTEXT".to_owned(),
+        format!("client.security.protocol={protocol}"),
         format!("client.sasl.mechanism={mechanism}"),
         format!("client.sasl.jaas.config={module}"),
     ]
 }
 
-fn librdkafka(mechanism: &str, (user, password): (&str, &str)) -> Vec<String> {
+/// The arguments of a client on librdkafka that logs in.
+pub(crate) fn librdkafka(protocol: &str, mechanism: &str, (user, password): (&str, &str)) -> Vec<String> {
     vec![
-        "client.security.protocol=sasl_plaintext".to_owned(),
+        format!("client.security.protocol={protocol}"),
         format!("client.sasl.mechanism={mechanism}"),
         format!("client.sasl.username={user}"),
         format!("client.sasl.password={password}"),
@@ -133,3 +137,4 @@ fn librdkafka(mechanism: &str, (user, password): (&str, &str)) -> Vec<String> {
 }
 
 const COUNT: u64 = 100;
+const PROTOCOL: &str = "SASL_PLAINTEXT";

@@ -3,14 +3,14 @@
 use std::{fs, time::Instant};
 
 use crate::{
-    Fault, Result,
+    Fault, Result, brokers,
     cluster::Cluster,
     control, drain, endpoints, faults,
     gateway::{self, Gateway},
     lab::{self, Lab, Side},
     large, listeners,
     matrix::{self, Cell, Cells, Target},
-    sasl, tools,
+    principals, revocation, rotation, sasl, tls, tools,
 };
 
 /// What a run is asked to do.
@@ -35,7 +35,8 @@ pub(crate) struct Plan {
 type Scenario = fn(&Lab, &mut Cluster<'_>) -> Result<String>;
 
 /// What runs on every version: each broker speaks other versions of the protocol, and its tools too.
-const ON_EVERY_VERSION: &[(&str, Scenario)] = &[("addresses", endpoints::addresses), ("tools", tools::run)];
+const ON_EVERY_VERSION: &[(&str, Scenario)] =
+    &[("addresses", endpoints::addresses), ("tools", tools::run), ("tls", tls::both_sides)];
 
 /// Every other scenario of the suite, in the order of a run.
 const SCENARIOS: &[(&str, Scenario)] = &[
@@ -49,6 +50,14 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("sasl-plain-discovery", sasl::plain_discovery),
     ("sasl-static-nodes", sasl::static_nodes),
     ("sasl-learn-only", sasl::learn_only),
+    ("tls-port", tls::port),
+    ("tls-sni", tls::sni),
+    ("mtls", tls::mutual),
+    ("tls-leaders-move", tls::leaders_move),
+    ("tls-brokers", brokers::run),
+    ("tls-rotation", rotation::run),
+    ("tls-revocation", revocation::run),
+    ("principals", principals::run),
     ("drain", drain::run),
     ("large", large::run),
 ];

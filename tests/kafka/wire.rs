@@ -4,8 +4,9 @@
 
 use std::{
     collections::BTreeMap,
-    io::{Read as _, Write as _},
-    net::TcpStream,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,6 +24,8 @@ use kafka_protocol::{
     protocol::{Decodable as _, Encodable as _, HeaderVersion as _, Request, StrBytes},
 };
 
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
+
 use crate::{
     Result,
     poll::{self, LIMIT},
@@ -31,18 +34,74 @@ use crate::{
 
 /// A connection to one broker, or to a gateway.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     correlation_id: i32,
+}
+
+/// What carries its bytes.
+pub(crate) enum Stream {
+    /// TCP alone.
+    Plain(TcpStream),
+    /// TLS over it.
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(buffer),
+            Self::Tls(stream) => stream.write(buffer),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
 }
 
 impl Connection {
     /// Connects to `address`.
     pub(crate) fn open(address: &str) -> Result<Self> {
-        let stream = TcpStream::connect(address).map_err(|error| format!("{address}: {error}"))?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(IO_LIMIT))?;
-        stream.set_write_timeout(Some(IO_LIMIT))?;
-        Ok(Self { stream, correlation_id: 0 })
+        Ok(Self { stream: Stream::Plain(connect(address)?), correlation_id: 0 })
+    }
+
+    /// Connects to `address`, asks for `name` and completes the handshake as far as a client sees it: in TLS 1.3
+    /// the server may refuse the client's certificate afterwards.
+    pub(crate) fn open_tls(address: &str, name: &str, config: &Arc<ClientConfig>) -> Result<Self> {
+        let mut tcp = connect(address)?;
+        let mut tls = ClientConnection::new(Arc::clone(config), ServerName::try_from(name.to_owned())?)?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut tcp)?;
+        }
+        Ok(Self { stream: Stream::Tls(Box::new(StreamOwned::new(tls, tcp))), correlation_id: 0 })
+    }
+
+    /// The session of a TLS connection.
+    pub(crate) fn session(&self) -> Result<&ClientConnection> {
+        match &self.stream {
+            Stream::Plain(_) => Err("not a TLS connection".into()),
+            Stream::Tls(stream) => Ok(&stream.conn),
+        }
+    }
+
+    /// The local address, by which the gateway lists the connection.
+    pub(crate) fn local_address(&self) -> Result<SocketAddr> {
+        Ok(match &self.stream {
+            Stream::Plain(stream) => stream.local_addr()?,
+            Stream::Tls(stream) => stream.sock.local_addr()?,
+        })
     }
 
     /// Sends `request` and waits for its response.
@@ -93,9 +152,17 @@ impl Connection {
     }
 
     /// The socket, for readers with a pace of their own.
-    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+    pub(crate) fn stream(&mut self) -> &mut Stream {
         &mut self.stream
     }
+}
+
+fn connect(address: &str) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address).map_err(|error| format!("{address}: {error}"))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(IO_LIMIT))?;
+    stream.set_write_timeout(Some(IO_LIMIT))?;
+    Ok(stream)
 }
 
 /// What Metadata says about `topics` (all when `None`), asked at the first broker that answers.

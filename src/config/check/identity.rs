@@ -27,10 +27,13 @@ struct Named {
 }
 
 impl Files {
-    /// The place of the file that a message speaks of.
+    /// The place of the file that a message speaks of, or of its directory.
     pub(super) fn place(&self, message: &str) -> Option<&Place> {
-        let named = self.0.iter().filter(|file| message.contains(&file.path));
-        named.max_by_key(|file| file.path.len()).map(|file| &file.place)
+        let speaks_of = |file: &&Named| {
+            let path = file.path.trim_end_matches('/');
+            message.contains(&format!("`{path}`")) || message.contains(&format!("`{path}/"))
+        };
+        self.0.iter().filter(speaks_of).max_by_key(|file| file.path.len()).map(|file| &file.place)
     }
 
     /// The message without what came from the environment.
@@ -38,15 +41,16 @@ impl Files {
         let hidden = self.0.iter().filter(|file| file.hidden);
         hidden.fold(message, |message, file| message.replace(&file.path, "…"))
     }
-
-    pub(super) fn extend(&mut self, other: Self) {
-        self.0.extend(other.0);
-    }
 }
 
 /// What a side presents, and where the configuration says so.
 pub(super) struct Presented {
     pub(super) source: Source,
+    pub(super) shown: Shown,
+}
+
+/// Where a certificate with its key is named.
+pub(super) struct Shown {
     /// The place of the certificate's file.
     pub(super) place: Place,
     pub(super) files: Files,
@@ -75,7 +79,7 @@ impl Check<'_> {
             let password =
                 self.required(section, what, "password").and_then(|node| self.password(node, &mut files));
             let source = Source::Pkcs12 { file: file?, password: password? };
-            return Ok(Presented { source, place: node.place.clone(), files });
+            return Ok(Presented { source, shown: Shown { place: node.place.clone(), files } });
         }
         if let Some((name, _)) = section.entry("password") {
             let fault = Diagnostic::error(Code::WrongKind, "`password` is that of `pkcs12`", &name.place);
@@ -89,7 +93,7 @@ impl Check<'_> {
         let key = key.and_then(|node| self.file_of(node, OF_CERTIFICATE, &mut files));
         let password = section.get("key_password").map(|node| self.password(node, &mut files)).transpose();
         let source = Source::Pem { cert: cert?, key: key?, password: password? };
-        Ok(Presented { source, place: place?, files })
+        Ok(Presented { source, shown: Shown { place: place?, files } })
     }
 
     /// Files or directories with authorities, or with revocation lists.

@@ -4,6 +4,7 @@ mod claims;
 mod cluster;
 mod identity;
 mod listener;
+mod material;
 mod names;
 mod process;
 mod routing;

@@ -1,6 +1,6 @@
 //! `listeners.NAME.tls`: what clients are shown, and what they must show.
 
-use super::identity::{Files, IDENTITY, Presented};
+use super::identity::{Files, IDENTITY, Presented, Shown};
 use super::routing::Routing;
 use super::section::Section;
 use super::value::all;
@@ -8,6 +8,7 @@ use super::{Check, Checked};
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
 use crate::config::yaml::{Name, Node, Value};
+use crate::tls::identity::Source;
 use crate::tls::rules::{self, Rules};
 use crate::tls::{Version, server};
 
@@ -40,8 +41,9 @@ enum ClientAuth {
 /// TLS towards clients, and where the configuration says so.
 pub(super) struct Terminated {
     pub(super) options: server::Options,
-    /// The place of each certificate's file, in the order of the options.
-    pub(super) certificates: Vec<Place>,
+    /// Where the certificates are named, in the order of the options.
+    pub(super) certificates: Vec<Shown>,
+    /// The authorities and revocation lists.
     pub(super) files: Files,
     /// The place of `tls`.
     pub(super) place: Place,
@@ -58,7 +60,9 @@ impl Check<'_> {
         let Some((name, node)) = section.entry("tls") else {
             return named.map_or(Ok(None), |named| self.names_need_tls(&named.place));
         };
-        self.terminated(name, node, named.is_some()).map(Some)
+        let terminated = self.terminated(name, node, named.is_some())?;
+        self.read_terminated(&terminated, routing)?;
+        Ok(Some(terminated))
     }
 
     /// The settings of a listener. `by_name_only` says that names tell its brokers apart.
@@ -66,12 +70,11 @@ impl Check<'_> {
         self.no_passthrough(node)?;
         let section = self.section(node, &name.place, "`tls`", SETTINGS)?;
         let mut files = Files::default();
-        let certificates = self
-            .required(&section, "`tls`", "certificates")
-            .and_then(|node| self.certificates(node, &mut files));
+        let certificates =
+            self.required(&section, "`tls`", "certificates").and_then(|node| self.certificates(node));
         let min_version = section.get("min_version").map(|node| self.choice(node, VERSIONS)).transpose();
         let clients = self.clients(&section, &mut files);
-        let (sources, places) = certificates?;
+        let (sources, shown) = certificates?;
         Ok(Terminated {
             options: server::Options {
                 certificates: sources,
@@ -79,7 +82,7 @@ impl Check<'_> {
                 clients: clients?,
                 by_name_only,
             },
-            certificates: places,
+            certificates: shown,
             files,
             place: name.place.clone(),
         })
@@ -95,11 +98,7 @@ impl Check<'_> {
         }
     }
 
-    fn certificates(
-        &mut self,
-        node: &Node,
-        files: &mut Files,
-    ) -> Checked<(Vec<crate::tls::identity::Source>, Vec<Place>)> {
+    fn certificates(&mut self, node: &Node) -> Checked<(Vec<Source>, Vec<Shown>)> {
         let items = match node.value {
             Value::Map(_) => vec![node],
             _ => self.list(node, "`certificates`")?,
@@ -112,13 +111,7 @@ impl Check<'_> {
             let section = self.section(item, &item.place, "a certificate", IDENTITY)?;
             self.presented(&section, "the certificate")
         }))?;
-        Ok(presented
-            .into_iter()
-            .map(|Presented { source, place, files: of_one }| {
-                files.extend(of_one);
-                (source, place)
-            })
-            .unzip())
+        Ok(presented.into_iter().map(|Presented { source, shown }| (source, shown)).unzip())
     }
 
     fn clients(&mut self, section: &Section<'_>, files: &mut Files) -> Checked<Option<server::Clients>> {

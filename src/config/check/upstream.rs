@@ -1,6 +1,6 @@
 //! TLS towards brokers: whom the gateway trusts, and what it or its clients are to them.
 
-use super::identity::{Files, Presented};
+use super::identity::{Files, Presented, Shown};
 use super::section::Section;
 use super::tls::{Terminated, VERSIONS};
 use super::{Check, Checked, Reported};
@@ -18,19 +18,19 @@ const VERIFY: &[(&str, Verify)] =
 /// TLS towards the brokers of a cluster, and where the configuration says so.
 pub(super) struct Upstream {
     pub(super) options: client::Options,
+    /// The authorities.
     pub(super) files: Files,
     /// The place of `tls`.
     pub(super) place: Place,
-    /// The place of the certificate that is presented.
-    pub(super) identity: Option<Place>,
+    /// Where the certificate that is presented is named.
+    pub(super) shown: Option<Shown>,
 }
 
 impl Upstream {
     /// The same trust, with something to present.
     pub(super) fn present(&mut self, presented: Presented) {
         self.options.identity = Some(presented.source);
-        self.identity = Some(presented.place);
-        self.files.extend(presented.files);
+        self.shown = Some(presented.shown);
     }
 }
 
@@ -40,6 +40,9 @@ impl Check<'_> {
         let upstream = section.entry("tls").map(|(name, node)| self.upstream(name, node)).transpose();
         let mut upstream = upstream?;
         self.own_identity(section, &mut upstream)?;
+        if let Some(upstream) = &upstream {
+            self.read_upstream(upstream)?;
+        }
         Ok(upstream.map(|upstream| upstream.options))
     }
 
@@ -61,7 +64,7 @@ impl Check<'_> {
             min_version: min_version?.unwrap_or_default(),
             identity: None,
         };
-        Ok(Upstream { options, files, place: name.place.clone(), identity: None })
+        Ok(Upstream { options, files, place: name.place.clone(), shown: None })
     }
 
     fn insecure(&mut self, section: &Section<'_>) {
@@ -84,7 +87,7 @@ impl Check<'_> {
         match upstream {
             Some(upstream) => upstream.present(presented?),
             None => {
-                self.needs_upstream_tls("`discovery` has a certificate, but speaks no TLS", &name.place)?
+                self.needs_upstream_tls("`discovery` has a certificate, but speaks no TLS", &name.place)?;
             }
         }
         Ok(())
@@ -107,6 +110,7 @@ impl Check<'_> {
         if cluster.is_some_and(|cluster| cluster.tls.is_none()) {
             return self.needs_upstream_tls("`upstream_identity`, but no TLS to the brokers", &name.place);
         }
+        self.read_identity(&presented.source, &presented.shown)?;
         Ok(trust.map(|trust| client::Options { identity: Some(presented.source), ..trust }))
     }
 

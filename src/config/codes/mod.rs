@@ -1,9 +1,11 @@
 //! The one table of codes: number, title, explanation. `gatehouse explain` and `docs/errors.md` read it.
 
+mod live;
 mod table;
 
 use std::fmt;
 
+pub use live::LIVE;
 pub use table::TABLE;
 
 /// A kind of fault that a person can act on. The number is part of the surface: it never changes its
@@ -77,6 +79,16 @@ pub enum Code {
     Passthrough = 32,
     /// A Java key store.
     KeyStore = 33,
+    /// A certificate, key, authority or revocation list that cannot be used.
+    Certificate = 34,
+    /// A name that clients are told and no certificate is for.
+    NotCovered = 35,
+    /// A certificate that has run out, or soon will.
+    Lifetime = 36,
+    /// A key that is not kept as a key should be.
+    LooseKey = 37,
+    /// Two certificates of one listener for one name.
+    SameNames = 38,
     /// Half of what it takes to ask clients for certificates.
     ClientAuth = 39,
     /// Rules that make no principals.
@@ -93,6 +105,64 @@ pub enum Code {
     NamesMeet = 45,
     /// PROXY headers of everybody are believed.
     EverybodyBelieved = 46,
+    /// Authorities or revocation lists that work, and will surprise.
+    Trust = 47,
+    /// The name of a broker does not resolve.
+    BrokerUnresolved = 101,
+    /// A broker accepts no connection.
+    BrokerUnreachable = 102,
+    /// A broker's address must not be dialled.
+    BrokerForbidden = 103,
+    /// What answers does not speak Kafka as it should.
+    NotKafka = 104,
+    /// The gateway's own login fails.
+    Login = 105,
+    /// What a cluster says of itself cannot be used.
+    ClusterAnswer = 106,
+    /// The check had no more time.
+    CheckTooLong = 107,
+    /// A TLS handshake with a broker fails.
+    BrokerTls = 130,
+    /// A broker's certificate is out of its time.
+    BrokerCertificateExpired = 131,
+    /// A certificate ends soon.
+    CertificateEnds = 132,
+    /// Nobody here trusts who signed a broker's certificate.
+    BrokerUntrusted = 133,
+    /// A broker's certificate is for another name.
+    BrokerName = 134,
+    /// A broker does not take the gateway's certificate, or misses one.
+    GatewayCertificate = 135,
+    /// A broker's port does not speak TLS.
+    BrokerSpeaksNoTls = 136,
+    /// The TLS files of a cluster cannot be used.
+    ClusterFiles = 137,
+    /// The TLS files of a listener cannot be used.
+    ListenerFiles = 140,
+    /// A certificate that is presented is out of its time.
+    CertificateExpired = 141,
+    /// A name that clients are told does not resolve.
+    NameUnresolved = 142,
+    /// No certificate is for a name that clients are told.
+    NameNotCovered = 143,
+    /// A revocation list is out of its time.
+    RevocationListEnds = 144,
+    /// An authority ends soon, or has.
+    AuthorityEnds = 145,
+    /// A broker that clients are not told of.
+    NodeOutside = 146,
+    /// A file that works, but should not stay as it is.
+    WeakFile = 147,
+    /// The machine has room for few connections.
+    FewConnections = 201,
+    /// A port is somebody else's.
+    PortTaken = 202,
+    /// New connections may be dropped.
+    ShortQueue = 203,
+    /// Few ports to dial from.
+    FewLocalPorts = 204,
+    /// A port that the system does not give.
+    PortRefused = 205,
 }
 
 /// What a code stands for.
@@ -116,7 +186,12 @@ impl fmt::Display for Code {
 pub fn find(text: &str) -> Option<&'static Entry> {
     let digits = text.trim().trim_start_matches(['g', 'G']).trim_start_matches(['h', 'H']);
     let number: u16 = digits.parse().ok()?;
-    TABLE.iter().find(|entry| entry.code as u16 == number)
+    all().find(|entry| entry.code as u16 == number)
+}
+
+/// Every code in the order of its number: those of the file, then those of what it names.
+pub fn all() -> impl Iterator<Item = &'static Entry> {
+    TABLE.iter().chain(LIVE)
 }
 
 #[cfg(test)]
@@ -125,8 +200,8 @@ mod tests {
 
     #[test]
     fn the_table_is_in_order_and_says_something() {
-        assert!(TABLE.windows(2).all(|pair| pair[0].code < pair[1].code));
-        for entry in TABLE {
+        assert!(all().collect::<Vec<_>>().windows(2).all(|pair| pair[0].code < pair[1].code));
+        for entry in all() {
             assert!(entry.explanation.len() > 60, "{}", entry.code);
             assert!(entry.title.len() < 60, "{}", entry.code);
         }
@@ -137,6 +212,7 @@ mod tests {
         for text in ["GH014", "gh14", "14", " GH14 "] {
             assert_eq!(find(text).map(|entry| entry.code), Some(Code::PortClaimedTwice), "{text}");
         }
+        assert_eq!(find("GH142").map(|entry| entry.code), Some(Code::NameUnresolved));
         for text in ["GH999", "", "GH", "port"] {
             assert!(find(text).is_none(), "{text}");
         }

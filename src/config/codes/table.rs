@@ -2,11 +2,11 @@
 
 use super::{Code, Entry};
 
-const fn entry(code: Code, title: &'static str, explanation: &'static str) -> Entry {
+pub(super) const fn entry(code: Code, title: &'static str, explanation: &'static str) -> Entry {
     Entry { code, title, explanation }
 }
 
-/// Every code, in the order of its number.
+/// What can be wrong in a file, in the order of the numbers.
 pub const TABLE: &[Entry] = &[
     entry(
         Code::Syntax,
@@ -157,8 +157,9 @@ sealed between client and broker it cannot read them.",
     entry(
         Code::NotOffered,
         "not offered by this version",
-        "This version checks no logins itself, and limits connections by number, not by rate. The setting is refused instead of ignored, because a gateway that looks protected and is not would be
-worse than none. Clients that log in by SASL do so with the brokers; the gateway passes it through.",
+        "This version checks no logins itself, and limits connections by number, not by rate. The setting is refused
+instead of ignored, because a gateway that looks protected and is not would be worse than none. Clients that log
+in by SASL do so with the brokers; the gateway passes it through.",
     ),
     entry(
         Code::Times,
@@ -236,6 +237,45 @@ new file with `pkcs12`. From a store with authorities take the certificates out,
 `keytool -list -rfc -keystore truststore.jks > ca.pem`.",
     ),
     entry(
+        Code::Certificate,
+        "a certificate or key cannot be used",
+        "The file is not there, not readable by the user that the gateway runs as, not what it should be, encrypted
+with another password, or the key is not the one of the certificate. The certificate file holds the gateway's own
+certificate first, then those of the authorities between it and the root. Paths are relative to the directory in
+which the gateway starts. Where the files belong to another machine, `validate --no-environment` leaves them
+alone.",
+    ),
+    entry(
+        Code::NotCovered,
+        "no certificate for a name that clients are told",
+        "Clients compare the name that they connect to with the names in the certificate (subjectAltName) and hang
+up where it is not among them. A listener that routes by server name needs a certificate for the bootstrap name
+and for the name of each node: `kafka.example.com` and `*.kafka.example.com`. A wildcard stands for one whole label
+at the beginning, so `*.example.com` is not for `b0.kafka.example.com`, and `*.kafka.example.com` is not for
+`kafka.example.com`. On a listener that routes by port it is a warning: some clients do not look.",
+    ),
+    entry(
+        Code::Lifetime,
+        "a certificate runs out",
+        "Whoever checks a certificate that has run out, or is not valid yet, refuses it. Put a new file in the place
+of the old one: the gateway takes it within `tls.reload_interval`, without a restart and without closing a
+connection. `gatehouse check` says how many days each file has left, and a metric does.",
+    ),
+    entry(
+        Code::LooseKey,
+        "a key that is not kept as it should be",
+        "Whoever reads the key of the gateway can pretend to be the gateway. Let the user alone that the gateway
+runs as read it: `chmod 600`, or a `defaultMode` of 0400 for a mounted secret of Kubernetes. A password for a key
+that is not encrypted is warned of too: somebody believes it to be.",
+    ),
+    entry(
+        Code::SameNames,
+        "two certificates for one name",
+        "A listener picks the certificate by the name that the client asks for: the one that has this very name,
+else one with a fitting wildcard, else the first of the list. Two that have the same name leave the second one
+without use.",
+    ),
+    entry(
         Code::ClientAuth,
         "half of a client authentication",
         "Asking clients for certificates takes two settings: `client_auth` (`optional` or `required`) and
@@ -292,5 +332,13 @@ name and port are fine only where the name means another address to the clients 
         "A PROXY header says where a client really comes from, and whoever may send one can claim any address: it
 gets past `networks` and past limits by address, and stands in the log under another name. `required_from` should
 hold the networks of the load balancers and nothing else; whoever comes past them is turned away.",
+    ),
+    entry(
+        Code::Trust,
+        "trust that will surprise",
+        "The authorities and revocation lists can be used, but hardly mean what was meant. A list that has run out
+refuses every client of its authority, because nobody knows any more whom it should refuse: renew it well before
+its `nextUpdate`. A list of an authority that is not trusted, or by another key than the trusted one, revokes
+nobody that you know. An authority that has run out is still taken, as other programs do, but is about to go.",
     ),
 ];

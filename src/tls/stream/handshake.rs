@@ -24,6 +24,8 @@ pub(super) struct Left {
     pub(super) incoming: Vec<u8>,
     /// What was already decrypted of them.
     pub(super) plain: Vec<u8>,
+    /// Tickets: no peer waits for them.
+    pub(super) outgoing: Vec<u8>,
 }
 
 /// Runs the handshake on a socket of which `incoming` was read already. When it fails, the peer is told
@@ -46,14 +48,18 @@ where
         let outcome = exchange(machine, &mut left, &mut outgoing);
         let fault = match outcome {
             Ok(()) => {
-                write(socket, &outgoing).await?;
-                told |= !outgoing.is_empty();
+                let finished = !machine.state().is_handshaking();
+                if !(finished && machine.ends_with_tickets()) {
+                    write(socket, &outgoing).await?;
+                    told |= !outgoing.is_empty();
+                    outgoing.clear();
+                }
                 if told && let Some(answered) = answered.take() {
                     answered();
                 }
-                if !machine.state().is_handshaking() {
+                if finished {
                     left.incoming.shrink_to_fit();
-                    return Ok(left);
+                    return Ok(Left { outgoing, ..left });
                 }
                 if left.incoming.len() < KEPT_BYTES_MAX {
                     left.incoming.reserve(READ_BYTES);

@@ -6,7 +6,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
-use rustls::{ClientConfig, CommonState, Error, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, ProtocolVersion, ServerConfig};
 
 /// Either end of rustls' unbuffered API, which leaves it to its caller where bytes are kept.
 pub(super) enum Machine {
@@ -68,6 +68,12 @@ impl Machine {
             Self::Server(connection) => connection,
             Self::Client(connection) => connection,
         }
+    }
+
+    /// Whether the last thing this side says in a handshake is nothing that the peer waits for.
+    pub(super) fn ends_with_tickets(&self) -> bool {
+        let newest = self.state().protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        newest && matches!(self, Self::Server(_))
     }
 
     /// Does the next thing there is to do: reads one record of `incoming`, which is decrypted in place and

@@ -6,6 +6,7 @@ mod reading;
 mod writing;
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -104,8 +105,9 @@ enum End {
     Open,
     /// The peer sends nothing more.
     Read,
-    /// A record was wrong: nothing more is read, and nothing written but the alert.
-    Failed(rustls::Error),
+    /// A record was wrong, which the reader is told once. Nothing is written but the alert, and what the
+    /// peer still sends is thrown away.
+    Failed(Option<rustls::Error>),
 }
 
 /// An encrypted stream after its handshake. While nothing is under way it owns no buffer.
@@ -143,19 +145,25 @@ where
         answered: impl FnOnce(),
     ) -> Result<Self, Error> {
         let left = handshake::run(&mut socket, &mut machine, incoming, answered).await?;
-        Ok(Self {
+        let mut stream = Self {
             socket,
             machine,
             fresh: !left.incoming.is_empty(),
             incoming: left.incoming,
             plain: left.plain,
             taken: 0,
-            outgoing: Vec::new(),
+            outgoing: left.outgoing,
             sent: 0,
             end: End::Open,
             closing: false,
             held: None,
-        })
+        };
+        // A socket that takes nothing now is given the rest when it is read or written next.
+        let sent = poll_fn(|cx| Poll::Ready(stream.poll_drain(cx))).await;
+        match sent {
+            Poll::Ready(Err(error)) => Err(Error::Io(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(stream),
+        }
     }
 
     /// Counts what this stream keeps against a budget from now on.
@@ -176,6 +184,11 @@ where
             Some(ProtocolVersion::TLSv1_3) => Version::Tls13,
             _ => Version::Tls12,
         }
+    }
+
+    /// The cipher suite that both sides agreed on, as IANA names it.
+    pub fn cipher(&self) -> Option<&'static str> {
+        self.machine.state().negotiated_cipher_suite()?.suite().as_str()
     }
 
     /// Whether the handshake took up an earlier one instead of checking certificates anew.
@@ -255,4 +268,4 @@ impl AsyncWrite for Transport {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -35,10 +35,14 @@ where
                 self.give(buffer);
                 return Poll::Ready(Ok(()));
             }
-            match &self.end {
+            match &mut self.end {
                 End::Open => {}
                 End::Read => return Poll::Ready(Ok(())),
-                End::Failed(fault) => return Poll::Ready(Err(invalid(fault))),
+                End::Failed(fault) => match fault.take() {
+                    Some(fault) => return Poll::Ready(Err(invalid(&fault))),
+                    None if ready!(self.throw_away(cx))? == 0 => return Poll::Ready(Ok(())),
+                    None => continue,
+                },
             }
             if self.fresh {
                 self.read_kept(buffer);
@@ -53,6 +57,15 @@ where
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Reads and keeps nothing, so that a lingering close works after a fault too.
+    fn throw_away(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer))?;
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
     }
 
     /// Gives what was decrypted before.
@@ -179,7 +192,7 @@ where
                 break;
             }
         }
-        self.end = End::Failed(fault);
+        self.end = End::Failed(Some(fault));
     }
 
     /// The socket is at its end. Frames have lengths, so an end between two records is an end.

@@ -7,6 +7,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::machine::{Order, Outcome, Sink};
 use super::{End, PAGE_BYTES, SCRATCH, Stream, WRITE_BYTES, invalid};
+use crate::limits::spare;
+
+/// What the socket did not take is kept in a spare buffer when it is longer than this.
+const SPARE_FROM_BYTES: usize = 16 * 1024;
 
 impl<S> Stream<S>
 where
@@ -44,7 +48,9 @@ where
                 written => self.sent += written,
             }
         }
-        self.outgoing = Vec::new();
+        if self.outgoing.capacity() > 0 {
+            spare::give_back(std::mem::take(&mut self.outgoing));
+        }
         self.sent = 0;
         Poll::Ready(Ok(()))
     }
@@ -58,6 +64,9 @@ where
                 Poll::Ready(Ok(written)) => records = records.get(written..).unwrap_or_default(),
                 Poll::Ready(Err(error)) => return Err(error),
             }
+        }
+        if self.outgoing.capacity() == 0 && records.len() > SPARE_FROM_BYTES {
+            self.outgoing = spare::take();
         }
         self.outgoing.extend_from_slice(records);
         Ok(())

@@ -24,6 +24,14 @@ function parse(words) {
   return { ...args, count: Number(args.count), timeout: Number(args.timeout) }
 }
 
+// What tls_ca, tls_cert, tls_key and tls_version say; undefined without tls_ca.
+function tls(args) {
+  if (!args.tls_ca) return undefined
+  const file = (name) => name && fs.readFileSync(name)
+  const version = args.tls_version && `TLSv${args.tls_version}`
+  return { ca: file(args.tls_ca), cert: file(args.tls_cert), key: file(args.tls_key), minVersion: version, maxVersion: version }
+}
+
 // Runs the functions that the command line names, in order, prints a line for each, and exits.
 // `table` makes an object of async function(result) from the arguments.
 async function run(version, table) {
@@ -132,4 +140,4 @@ class Check {
 
 const committedOf = (count) => batches(count).reduce((sum, { first, last, commit }) => sum + (commit ? last - first : 0), 0)
 
-module.exports = { Check, Failed, PARTITIONS, REPLICAS, batches, committedOf, paced, records, run }
+module.exports = { Check, Failed, PARTITIONS, REPLICAS, batches, committedOf, paced, records, run, tls }

@@ -15,6 +15,7 @@ class Client {
     this.topic = args.prefix
     this.kafka = new Kafka({
       brokers: [args.bootstrap],
+      ssl: contract.tls(args),
       logLevel: logLevel.WARN,
       logCreator: () => ({ namespace, log }) => console.error(namespace, log.message, log.error ?? ''),
       retry: { retries: 60, maxRetryTime: 1000 },

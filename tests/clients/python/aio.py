@@ -17,7 +17,10 @@ class Client:
     def __init__(self, arguments):
         self.arguments = arguments
         self.topic = arguments.prefix
-        self.bootstrap = arguments.get("bootstrap")
+        self.common = {"bootstrap_servers": arguments.get("bootstrap")}
+        context = arguments.tls()
+        if context is not None:
+            self.common |= {"security_protocol": "SSL", "ssl_context": context}
 
     def functions(self):
         def blocking(function):
@@ -35,14 +38,14 @@ class Client:
         }
 
     def admin_client(self):
-        return Started(AIOKafkaAdminClient(bootstrap_servers=self.bootstrap), "close")
+        return Started(AIOKafkaAdminClient(**self.common), "close")
 
     def producer(self, **more):
         settings = {"acks": "all", "enable_idempotence": True, **more}
-        return Started(AIOKafkaProducer(bootstrap_servers=self.bootstrap, **settings), "stop")
+        return Started(AIOKafkaProducer(**self.common, **settings), "stop")
 
     def consumer(self, *topics, **more):
-        return Started(AIOKafkaConsumer(*topics, bootstrap_servers=self.bootstrap, fetch_max_wait_ms=100, **more), "stop")
+        return Started(AIOKafkaConsumer(*topics, **self.common, fetch_max_wait_ms=100, **more), "stop")
 
     async def describe(self, result):
         async with self.admin_client() as admin:

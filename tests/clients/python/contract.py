@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 import sys
 import time
 import traceback
@@ -32,6 +33,20 @@ class Arguments(dict):
     def settings(self):
         """The client.NAME=VALUE arguments."""
         return {key[len("client.") :]: value for key, value in self.items() if key.startswith("client.")}
+
+    def tls(self):
+        """What tls_ca, tls_cert, tls_key and tls_version say, as Python's own TLS takes it; None without tls_ca."""
+        if "tls_ca" not in self:
+            return None
+        context = ssl.create_default_context(cafile=self["tls_ca"])
+        if "tls_version" in self:
+            versions = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+            if self["tls_version"] not in versions:
+                usage("tls_version= is 1.2 or 1.3")
+            context.minimum_version = context.maximum_version = versions[self["tls_version"]]
+        if "tls_cert" in self:
+            context.load_cert_chain(self["tls_cert"], self.get("tls_key"))
+        return context
 
 
 class Result:

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kafka_protocol::messages::{ApiVersionsRequest, ListGroupsRequest};
 use rustls::{ClientConfig, ClientConnection};
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::house::{House, Material, Plan};
 use super::peer::{self, Outcome, VERSIONS};
-use crate::client::{AT_MOST, frame};
+use crate::client::frame;
 use crate::gateway::{ADVERTISED, PORT};
 use crate::poll::{in_time, until};
 
@@ -218,16 +218,14 @@ async fn a_slow_handshake_ends_at_its_deadline_wherever_it_stands_still() {
     let config = house.config(None, &rustls::version::TLS13);
     let mut client = ByHand::new(house.address(), &config).await;
     let hello = client.flight();
-    let dripped = tokio::time::timeout(AT_MOST, async {
-        let mut sent = 0;
-        while client.socket.write_all(&hello[sent % hello.len()..][..1]).await.is_ok() {
-            sent += 1;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        sent
-    });
-    let sent = dripped.await.expect("an end");
-    assert!(sent < hello.len(), "cut off within the hello, after {sent} bytes");
+    let mut sent = 0;
+    until("an end within the hello", async || {
+        let more = client.socket.write_all(&hello[sent..=sent]).await;
+        sent += 1;
+        assert!(sent < hello.len(), "a hello that took longer than its deadline");
+        more.is_err()
+    })
+    .await;
     until("a timeout", async || house.failed("timeout") == expected + 1.0).await;
     assert_eq!(house.gateway.ended("timeout"), expected + 1.0);
     assert_eq!(house.cluster.connections_ever(), before, "nobody was dialled");

@@ -212,6 +212,13 @@ shutdown: {{ ready_delay: 0s, drain_timeout: 10s, hard_stop_after: 20s }}
         (status, serde_json::from_str(&body).expect("JSON"))
     }
 
+    /// An admin page.
+    pub(crate) async fn page(&self, path: &str) -> String {
+        let (status, body) = self.ask(&format!("GET {path} HTTP/1.1\r\nAuthorization: Bearer {TOKEN}")).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
     /// Sends the head of a request to admin; returns status and body.
     pub(crate) async fn ask(&self, head: &str) -> (u16, String) {
         let mut stream = TcpStream::connect((self.ip, 9910)).await.expect("admin");

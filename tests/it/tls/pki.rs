@@ -45,6 +45,7 @@ pub(crate) struct Pair {
 pub(crate) enum List {
     InForce,
     Expired,
+    Until(SystemTime),
 }
 
 impl Authority {
@@ -108,6 +109,7 @@ impl Authority {
         let next_update = match list {
             List::InForce => now + DAY,
             List::Expired => now - HOUR,
+            List::Until(at) => at,
         };
         let revoked = |pair: &&Pair| RevokedCertParams {
             serial_number: SerialNumber::from(pair.serial),
@@ -142,6 +144,10 @@ impl<'a> Wish<'a> {
 }
 
 impl Pair {
+    pub(crate) fn der(&self) -> &CertificateDer<'static> {
+        &self.der
+    }
+
     /// As rustls presents it, whether it fits its purpose or not.
     pub(crate) fn certified(&self) -> CertifiedKey {
         let key = PrivateKeyDer::try_from(self.key_der.clone()).expect("a key");

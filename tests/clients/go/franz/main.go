@@ -54,6 +54,13 @@ func version() string {
 }
 
 func (c client) connect(options ...kgo.Opt) (*kgo.Client, error) {
+	secure, err := c.TLS()
+	if err != nil {
+		return nil, err
+	}
+	if secure != nil {
+		options = append(options, kgo.DialTLSConfig(secure))
+	}
 	return kgo.NewClient(append(options, kgo.SeedBrokers(strings.Split(c.Args["bootstrap"], ",")...))...)
 }
 

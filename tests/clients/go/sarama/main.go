@@ -61,6 +61,11 @@ func (c client) config() (*sarama.Config, error) {
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	config.Consumer.Offsets.AutoCommit.Enable = false
 	config.Consumer.MaxWaitTime = 100 * time.Millisecond
+	secure, err := c.TLS()
+	if err != nil {
+		return nil, err
+	}
+	config.Net.TLS.Enable, config.Net.TLS.Config = secure != nil, secure
 	switch c.Args["sasl"] {
 	case "":
 		return config, nil
