@@ -1,6 +1,7 @@
 //! TLS towards clients and brokers: who is let in, who is refused and told why, and what follows the files.
 
 mod brokers;
+mod check;
 mod early_writes;
 mod files;
 mod front;
