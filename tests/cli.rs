@@ -83,7 +83,16 @@ fn alone_it_says_what_to_try() {
 
 #[test]
 fn help_is_data_and_has_examples() {
-    for arguments in [&["--help"][..], &["run", "--help"], &["proxy", "--help"], &["routes", "--help"]] {
+    for arguments in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["proxy", "--help"],
+        &["routes", "--help"],
+        &["check", "--help"],
+        &["cert", "--help"],
+        &["cert", "show", "--help"],
+        &["cert", "dev", "--help"],
+    ] {
         let output = run(arguments);
         assert_eq!(code(&output), 0, "{arguments:?}");
         assert!(stdout(&output).contains("Examples:\n  gatehouse "), "{arguments:?}");
@@ -590,4 +599,123 @@ fn what_is_no_certificate_and_no_name_is_refused() {
         assert_eq!(code(&output), 2, "{name}");
         assert!(!directory.0.exists());
     }
+}
+
+/// A demo in a process of its own, with the port that it found.
+fn demo(arguments: &[&str]) -> (Gateway, u16) {
+    let child = command(&[&["demo"], arguments].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut demo = Gateway(child);
+    let mut text = String::new();
+    let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines();
+    while !text.contains("Ctrl-C to stop") {
+        text += &lines.next().unwrap().unwrap();
+    }
+    let port = text.split("localhost:").nth(1).unwrap();
+    (demo, port.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn a_check_ends_with_3_when_something_fails_and_tells_programs_the_same() {
+    let (_demo, port) = demo(&["--port", "29492", "--admin-port", "29940"]);
+    let (bind, admin) = free_addresses();
+    let listener = format!(
+        "bind: {bind}, advertise: localhost, routing: {{ port: {{ ranges: [{{ nodes: 0-2, bind: 20100 }}] }} }}"
+    );
+    let text = |bootstrap: &str| {
+        format!(
+            "clusters: {{ main: {{ bootstrap: [{bootstrap}] }} }}\nlisteners: {{ a: {{ {listener} }} }}\nadmin: {{ bind: '{admin}' }}\n"
+        )
+    };
+    let right = File::new("check.yaml", &text(&format!("'localhost:{port}'")));
+    let output = run(&["check", "-c", right.path()]);
+    assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+    let lines: Vec<&str> = stdout(&output).lines().collect();
+    assert_eq!(lines[..2], ["config", &format!("  ok    {}: 1 listener, 1 cluster", right.path())]);
+    // Bootstrap, and the three brokers that it tells of.
+    assert_eq!(lines.iter().filter(|line| line.starts_with("  ok    localhost:")).count(), 4, "{lines:?}");
+    assert!(lines.last().unwrap().contains(" ok in "), "{lines:?}");
+    assert!(!stdout(&output).contains('\u{1b}'), "colours without a terminal");
+    assert_eq!(stdout(&run(&["check", "-q", "-c", right.path()])), "");
+
+    let wrong = File::new("check-wrong.yaml", &text(&format!("'localhost:{port}', 'localhost:9'")));
+    let output = run(&["check", "-c", wrong.path(), "-o", "json"]);
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    let report = json(&output);
+    assert_eq!(report["failed"], 1);
+    let cluster = report["groups"].as_array().unwrap().iter().find(|g| g["name"] == "cluster main").unwrap();
+    let failed = cluster["lines"].as_array().unwrap().iter().find(|l| l["outcome"] == "fail").unwrap();
+    assert_eq!((&failed["subject"], &failed["code"]), (&"localhost:9".into(), &"GH102".into()));
+    assert!(failed["hint"].is_string() && failed["facts"].is_array());
+
+    // A warning fails only where that was asked for.
+    let unknown =
+        text(&format!("'localhost:{port}'")).replace("advertise: localhost", "advertise: kafka.invalid");
+    let unknown = File::new("check-unknown.yaml", &unknown);
+    assert_eq!(code(&run(&["check", "-c", unknown.path()])), 0);
+    let strict = run(&["check", "--strict", "-c", unknown.path()]);
+    assert_eq!(code(&strict), 3);
+    assert!(
+        stdout(&strict).contains("warn  kafka.invalid does not resolve here   GH142"),
+        "{}",
+        stdout(&strict)
+    );
+}
+
+#[test]
+fn a_check_of_a_wrong_file_ends_as_validate_does() {
+    assert_eq!(code(&run(&["check", "-c", "/nonexistent/gatehouse.yaml"])), 66);
+    let file = File::new("check-bad.yaml", &SIX_LINES.replace("bind", "bnid"));
+    let output = run(&["check", "-c", file.path(), "-o", "json"]);
+    assert_eq!(code(&output), 78);
+    assert!(stderr(&output).contains("error[GH002]"), "{}", stderr(&output));
+    assert_eq!(
+        (&json(&output)["failed"], &json(&output)["groups"][0]["name"]),
+        (&2.into(), &"config".into())
+    );
+    assert_eq!(code(&run(&["check", "--timeout", "5"])), 2);
+}
+
+/// The blocks of the README's section on TLS, as somebody would paste them into an empty directory.
+#[test]
+fn the_two_minutes_of_tls_in_the_readme_work() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let section = page.split("### TLS in two minutes").nth(1).unwrap().split("\n## ").next().unwrap();
+    let yaml = section.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    for line in ["gatehouse cert dev localhost\n", "gatehouse check && gatehouse run\n"] {
+        assert!(section.contains(line), "{line}");
+    }
+    let (_demo, port) = demo(&["--port", "29792", "--admin-port", "29970"]);
+    let (bind, admin) = free_addresses();
+    let own = bind.split(':').next().unwrap();
+    let yaml = yaml.replace("localhost:9092", &format!("localhost:{port}"));
+    let yaml = yaml.replace("127.0.0.1:19092", &format!("{own}:19092")).replace("127.0.0.1:9911", &admin);
+    let directory = Directory::new("two-minutes");
+    fs::create_dir(&directory.0).unwrap();
+    fs::write(directory.path("gatehouse.yaml"), yaml).unwrap();
+    let there = |arguments: &[&str]| command(arguments).current_dir(&directory.0).output().unwrap();
+
+    assert_eq!(code(&there(&["cert", "dev", "localhost"])), 0);
+    let output = there(&["check"]);
+    assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+    let mut run = command(&["run"]);
+    let _gateway = Gateway(run.current_dir(&directory.0).stderr(Stdio::null()).spawn().unwrap());
+    until("admin answers", || live(&admin));
+    let ca = directory.path("gatehouse-dev-certs/ca.crt");
+    let address = format!("{own}:19092");
+    let arguments = [
+        "s_client",
+        "-connect",
+        &address,
+        "-CAfile",
+        &ca,
+        "-verify_hostname",
+        "localhost",
+        "-verify_return_error",
+    ];
+    let output = Command::new("openssl").args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(stdout(&output).contains("Verify return code: 0 (ok)"), "{}{}", stdout(&output), stderr(&output));
 }
