@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 use crate::logging::chain;
 use crate::tls::files::{Snapshot, Wanted};
@@ -126,14 +126,10 @@ pub(super) fn identities(sources: &[Source], files: &Snapshot) -> Result<Vec<Ide
 #[derive(Debug)]
 pub(super) struct Polled<T> {
     in_use: ArcSwap<T>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// Of the files that `in_use` was made of.
-    digest: Vec<u8>,
-    fault: Option<Fault>,
+    /// Of the files that `in_use` was made of. Held while files are read, which may take long.
+    digest: Mutex<Vec<u8>>,
+    /// By itself, so that whoever asks for the status never waits for a disk.
+    fault: ArcSwapOption<Fault>,
 }
 
 impl<T: AsRef<Material>> Polled<T> {
@@ -144,8 +140,8 @@ impl<T: AsRef<Material>> Polled<T> {
     ) -> Result<Self, Error> {
         let files = Snapshot::take(wanted);
         let in_use = ArcSwap::from_pointee(build(&files)?);
-        let digest = files.digest().as_ref().to_vec();
-        Ok(Self { in_use, state: Mutex::new(State { digest, fault: None }) })
+        let digest = Mutex::new(files.digest().as_ref().to_vec());
+        Ok(Self { in_use, digest, fault: ArcSwapOption::empty() })
     }
 
     /// Reads the files again, and builds anew if they changed. Calls at the same time wait for each other.
@@ -155,10 +151,9 @@ impl<T: AsRef<Material>> Polled<T> {
         now: SystemTime,
         build: impl FnOnce(&Snapshot, &T) -> Result<T, Error>,
     ) -> Reloaded {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_in_use = |files: &Snapshot, state: &State| files.digest().as_ref() == state.digest;
-        if is_in_use(&Snapshot::read(wanted), &state) {
-            state.fault = None;
+        let mut digest = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
+        if Snapshot::read(wanted).digest().as_ref() == *digest {
+            self.fault.store(None);
             return Reloaded::Unchanged;
         }
         let files = Snapshot::take(wanted);
@@ -167,15 +162,16 @@ impl<T: AsRef<Material>> Polled<T> {
             Ok(new) => {
                 let trust_changed = new.as_ref().trusts_others_than((*in_use).as_ref());
                 self.in_use.store(Arc::new(new));
-                *state = State { digest: files.digest().as_ref().to_vec(), fault: None };
+                *digest = files.digest().as_ref().to_vec();
+                self.fault.store(None);
                 Reloaded::Swapped { trust_changed }
             }
             Err(error) => {
                 let text = chain(&error);
-                if state.fault.as_ref().is_some_and(|fault| fault.text == text) {
+                if self.fault.load().as_ref().is_some_and(|fault| fault.text == text) {
                     return Reloaded::StillKept;
                 }
-                state.fault = Some(Fault { text, since: now });
+                self.fault.store(Some(Arc::new(Fault { text, since: now })));
                 Reloaded::Kept(error)
             }
         }
@@ -187,7 +183,7 @@ impl<T: AsRef<Material>> Polled<T> {
     }
 
     pub(super) fn status(&self, now: SystemTime) -> Status {
-        let fault = self.state.lock().unwrap_or_else(PoisonError::into_inner).fault.clone();
+        let fault = self.fault.load().as_deref().cloned();
         (*self.in_use.load_full()).as_ref().status(fault, now)
     }
 }

@@ -189,7 +189,7 @@ mod tests {
         java_name_of(Elements(name).next().unwrap())
     }
 
-    /// Read from a certificate of OpenSSL by Java 17.
+    /// Printed by Java 17 and 25 for the certificate that OpenSSL made of it.
     #[test]
     fn names_are_printed_as_java_does() {
         let all = name(&[
