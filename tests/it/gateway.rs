@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use gatehouse::app::{App, Runtimes};
-use gatehouse::config::{self, Surroundings};
+use gatehouse::config::{self, Config, Surroundings};
 use gatehouse::kafka::NodeId;
 use gatehouse::limits::machine::Machine;
 use gatehouse::toy::{Cluster, Options};
@@ -108,6 +108,16 @@ shutdown: {{ ready_delay: 0s, drain_timeout: 10s, hard_stop_after: 20s }}
 
     /// With a whole configuration. Its clients come to `ip` and must not hear `forbidden`.
     pub(crate) async fn start(text: &str, ip: IpAddr, forbidden: String) -> Self {
+        Self::start_tuned(text, ip, forbidden, |_| ()).await
+    }
+
+    /// The same with what no configuration may say, such as lifetimes shorter than any that makes sense.
+    pub(crate) async fn start_tuned(
+        text: &str,
+        ip: IpAddr,
+        forbidden: String,
+        tune: impl FnOnce(&mut Config),
+    ) -> Self {
         let surroundings = Surroundings {
             environment: config::yaml::Environment::default(),
             machine: Machine { descriptors: 1 << 16, memory_bytes: 8 << 30 },
@@ -116,7 +126,8 @@ shutdown: {{ ready_delay: 0s, drain_timeout: 10s, hard_stop_after: 20s }}
             certificates: false,
         };
         let loaded = config::load("it.yaml", text, &surroundings);
-        let (config, _) = loaded.unwrap_or_else(|faults| panic!("{faults}"));
+        let (mut config, _) = loaded.unwrap_or_else(|faults| panic!("{faults}"));
+        tune(&mut config);
         let runtimes = Runtimes { data: Handle::current(), control: Handle::current() };
         let app = App::start(config, &runtimes).await.expect("free ports");
         Self { app, ip, forbidden }

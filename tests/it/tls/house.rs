@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use gatehouse::config::Config;
 use gatehouse::toy::{Cluster, Options};
 use rustls::{ClientConfig, SupportedProtocolVersion};
 use serde_json::Value;
@@ -85,6 +86,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) listeners: &'a str,
     /// Further sections.
     pub(crate) rest: &'a str,
+    /// Changes what no file may say.
+    pub(crate) tune: fn(&mut Config),
 }
 
 impl Default for Plan<'_> {
@@ -97,6 +100,7 @@ impl Default for Plan<'_> {
             ready: true,
             listeners: "",
             rest: "tls: { reload_interval: 1h }",
+            tune: |_| (),
         }
     }
 }
@@ -137,7 +141,7 @@ impl House {
         let forbidden = addresses.first().expect("a broker").1.ip().to_string();
         let own: Vec<String> = addresses.iter().map(|(_, address)| address.to_string()).collect();
         let bootstrap = if plan.bootstrap.is_empty() { &own } else { plan.bootstrap };
-        let gateway = Gateway::start(&Self::text(ip, bootstrap, &plan), ip, forbidden).await;
+        let gateway = Gateway::start_tuned(&Self::text(ip, bootstrap, &plan), ip, forbidden, plan.tune).await;
         if plan.ready {
             until("readiness", async || gateway.app.is_ready()).await;
         }
@@ -221,13 +225,18 @@ shutdown: {{ ready_delay: 0s, drain_timeout: 10s, hard_stop_after: 20s }}
 
     /// Sends the head of a request to admin; returns status and body.
     pub(crate) async fn ask(&self, head: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect((self.ip, 9910)).await.expect("admin");
-        let request = format!("{head}\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.expect("written");
-        let mut answer = String::new();
-        in_time("an admin page", stream.read_to_string(&mut answer)).await.expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, body.to_owned())
+        ask((self.ip, 9910).into(), head).await
     }
+}
+
+/// Sends the head of a request to an admin address; returns status and body.
+pub(crate) async fn ask(admin: SocketAddr, head: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(admin).await.expect("admin");
+    let request = format!("{head}\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let mut answer = String::new();
+    in_time("an admin page", stream.read_to_string(&mut answer)).await.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, body.to_owned())
 }

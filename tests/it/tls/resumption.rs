@@ -32,9 +32,7 @@ async fn house() -> House {
         )
     };
     let listeners = by_port("other", OTHER, &mutual) + &by_port("anonymous", ANONYMOUS, &anonymous);
-    let house =
-        House::build(material, Plan { door: &[&mutual], listeners: &listeners, ..Plan::default() }).await;
-    house
+    House::build(material, Plan { door: &[&mutual], listeners: &listeners, ..Plan::default() }).await
 }
 
 async fn outcome(house: &House, port: u16, config: &Arc<ClientConfig>) -> Outcome {
