@@ -43,3 +43,8 @@ fn connections_of_the_corpus_keep_their_order() {
 fn proxy_headers_of_the_corpus_are_read() {
     replay("proxy_header", checks::proxy_header::check);
 }
+
+#[test]
+fn certificates_of_the_corpus_are_read() {
+    replay("certificate", checks::certificate::check);
+}

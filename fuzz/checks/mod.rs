@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "a target uses one check, the replay all of them")]
 
+pub(crate) mod certificate;
 pub(crate) mod connection;
 pub(crate) mod proxy_header;
 pub(crate) mod request_header;

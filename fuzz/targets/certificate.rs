@@ -1,0 +1,8 @@
+//! Fuzzes what `checks::certificate` holds true.
+
+#![no_main]
+
+#[path = "../checks/mod.rs"]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::certificate::check(data));
