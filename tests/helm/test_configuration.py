@@ -9,7 +9,7 @@ import tempfile
 import pytest
 import yaml
 
-from chart import CHART, GATEHOUSE, SETS, broker_services, configuration, notes, of_kind, rendered
+from chart import CHART, GATEHOUSE, SETS, broker_services, configuration, notes, of_kind, render, rendered
 
 each_set = pytest.mark.parametrize("name", SETS)
 
@@ -115,8 +115,6 @@ def test_the_schema_knows_the_settings_of_the_gateway():
 
 
 def test_variables_reach_the_gateway_as_such():
-    from chart import render
-
     values = {"config": {"admin": {"token": "${GATEHOUSE_ADMIN_TOKEN}"}, "node": {"id": "${HOSTNAME:-gateway}"}}}
     text = configuration(render(SETS["minimal"], values))
     assert "token: ${GATEHOUSE_ADMIN_TOKEN}\n" in text and "id: ${HOSTNAME:-gateway}\n" in text
@@ -130,3 +128,18 @@ def test_series_of_the_alerts_exist():
     named = {re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"\b(?:gatehouse|process)_\w+", text)}
     assert len(named) > 10 and named <= exported, named - exported
     assert of_kind(rendered("ha"), "PrometheusRule")
+
+
+PAGE = CHART.parents[2] / "docs/kubernetes.md"
+BLOCKS = re.findall(r"^```yaml values\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_the_page_has_values():
+    assert len(BLOCKS) >= 5
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_values_of_the_page_are_taken(number):
+    text = configuration(render([], yaml.safe_load(BLOCKS[number])))
+    done = gatehouse(text, "validate", "--no-environment")
+    assert done.returncode == 0, done.stderr

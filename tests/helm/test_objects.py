@@ -86,6 +86,18 @@ def test_selectors_find_the_pods(name):
 
 
 @each_set
+def test_the_pod_of_helm_test_gets_no_clients(name):
+    [pod] = of_kind(rendered(name), "Pod")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    for service in of_kind(rendered(name), "Service"):
+        assert not service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    [container] = pod["spec"]["containers"]
+    assert container["volumeMounts"] == containers(rendered(name))[0]["volumeMounts"]
+    assert container["securityContext"] == containers(rendered(name))[0]["securityContext"]
+    assert pod["spec"]["volumes"] == deployment(rendered(name))["spec"]["template"]["spec"]["volumes"]
+
+
+@each_set
 def test_ports_of_services(name):
     taken = []
     for service in of_kind(rendered(name), "Service"):
@@ -259,8 +271,10 @@ def template(values):
 def test_a_new_port_is_no_new_version_of_the_pods():
     """The running gateway takes the port in; with `rollout` pods are replaced."""
     ranges = {"routing": {"port": {"ranges": [{"nodes": "0-5", "bind": 9093}]}}}
-    more = {"config": {"listeners": {"external": ranges}, "log": {"level": "debug"}}}
+    more = {"config": {"listeners": {"external": ranges}, "log": {"connections": True}}}
     assert template({}) == template(more)
+    for fixed in [{"log": {"level": "debug"}}, {"admin": {"bind": "0.0.0.0:9911"}}, {"node": {"id": "a"}}]:
+        assert template({}) != template({"config": fixed}), "this waits for a restart"
     rollout = {"reload": {"mode": "rollout"}}
     assert template(rollout) != template({**more, **rollout})
     names = [port["name"] for port in template(rollout)["spec"]["containers"][0]["ports"]]

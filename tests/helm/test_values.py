@@ -29,7 +29,7 @@ def test_an_old_kubernetes_is_refused(program):
 
 def test_every_guard_is_tried():
     """Each message of the templates is one that a case above asks for."""
-    texts = "".join(path.read_text() for path in (CHART / "templates").glob("*"))
+    texts = "".join(path.read_text() for path in (CHART / "templates").rglob("*.*"))
     messages = re.findall(r'fail (?:\(printf )?"((?:[^"\\]|\\.)*)"', texts)
     assert len(messages) > 25
     answers = []
