@@ -1,5 +1,6 @@
 """Values: wrong ones are refused with a message that helps, and each is in the schema and in the README."""
 
+import functools
 import json
 import os
 import re
@@ -43,6 +44,7 @@ def test_every_guard_is_tried():
         assert any(piece in answer for answer in answers), f"no case in refusals.yaml for: {message}"
 
 
+@functools.cache
 def defaults():
     return yaml.safe_load((CHART / "values.yaml").read_text())
 
