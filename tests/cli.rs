@@ -623,7 +623,7 @@ fn a_check_ends_with_3_when_something_fails_and_tells_programs_the_same() {
     let (_demo, port) = demo(&["--port", "29492", "--admin-port", "29940"]);
     let (bind, admin) = free_addresses();
     let listener = format!(
-        "bind: {bind}, advertise: localhost, routing: {{ port: {{ ranges: [{{ nodes: 0-2, bind: 20100 }}] }} }}"
+        "bind: {bind}, advertise: localhost, routing: {{ port: {{ ranges: [{{ nodes: 0-2, bind: 22500 }}] }} }}"
     );
     let text = |bootstrap: &str| {
         format!(
@@ -692,7 +692,7 @@ fn the_two_minutes_of_tls_in_the_readme_work() {
     let (bind, admin) = free_addresses();
     let own = bind.split(':').next().unwrap();
     let yaml = yaml.replace("localhost:9092", &format!("localhost:{port}"));
-    let yaml = yaml.replace("127.0.0.1:19092", &format!("{own}:19092")).replace("127.0.0.1:9911", &admin);
+    let yaml = yaml.replace("127.0.0.1:19092", &format!("{own}:22092")).replace("127.0.0.1:9911", &admin);
     let directory = Directory::new("two-minutes");
     fs::create_dir(&directory.0).unwrap();
     fs::write(directory.path("gatehouse.yaml"), yaml).unwrap();
@@ -705,7 +705,7 @@ fn the_two_minutes_of_tls_in_the_readme_work() {
     let _gateway = Gateway(run.current_dir(&directory.0).stderr(Stdio::null()).spawn().unwrap());
     until("admin answers", || live(&admin));
     let ca = directory.path("gatehouse-dev-certs/ca.crt");
-    let address = format!("{own}:19092");
+    let address = format!("{own}:22092");
     let arguments = [
         "s_client",
         "-connect",

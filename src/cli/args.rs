@@ -261,7 +261,7 @@ Examples:
   gatehouse cert dev kafka.example.com '*.kafka.example.com' --client alice --days 7
 
 Writes ca.crt, tls.crt, tls.key, client.crt, client.key, client.pem (the client's pair as Java wants it) and
-client.properties, and prints the `tls:` block of the listener. The authority's key is thrown away: nobody can
+client.properties and client-mtls.properties (for Java), and prints the `tls:` block of the listener. The authority's key is thrown away: nobody can
 ever sign anything more with it. For trying things, not for the internet.")]
     Dev(CertDev),
 }

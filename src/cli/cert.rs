@@ -148,6 +148,7 @@ fn make(wanted: &CertDev, output: Output) -> Exit {
                 "client_key": files.client_key,
                 "client_pem": files.client_both,
                 "client_properties": files.java,
+                "client_mtls_properties": files.java_mtls,
             })),
             Format::Text => output.data(&written(wanted, &files)),
         },
@@ -166,14 +167,15 @@ fn written(wanted: &CertDev, files: &dev::Files) -> String {
     let days = if wanted.days == 1 { "1 day".to_owned() } else { format!("{} days", wanted.days) };
     let host = wanted.names.iter().find(|name| !name.starts_with('*')).map_or("HOST", String::as_str);
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let dev::Files { ca, server_cert, server_key, client_cert, client_key, client_both: _, java } = files;
-    let [ca, cert, key, client_cert, client_key, java] =
-        [ca, server_cert, server_key, client_cert, client_key, java].map(|path| path.display());
+    let dev::Files { ca, server_cert, server_key, client_cert, client_key, client_both: _, java, java_mtls } =
+        files;
+    let [ca, cert, key, client_cert, client_key, java, mtls] =
+        [ca, server_cert, server_key, client_cert, client_key, java, java_mtls].map(|path| path.display());
     format!(
         "wrote {directory}, valid for {days}:
   ca.crt             the authority, for clients to trust
   tls.crt, tls.key   the gateway, for {names}
-  client.crt, .key   a client, CN={client}; client.pem and client.properties for Java
+  client.crt, .key   a client, CN={client}; client.pem and client*.properties for Java
 
 gateway, in the listener:
     tls:
@@ -189,6 +191,7 @@ kcat and everything on librdkafka:
 
 Java, Kafka 2.7 and newer:
   kafka-console-producer.sh --bootstrap-server {host}:9092 --producer.config {java} --topic mine
+  with client_auth: {mtls} (Kafka 3.9 and newer; 2.8 wants the key encrypted)
 ",
         directory = wanted.out.display(),
         names = wanted.names.join(", "),

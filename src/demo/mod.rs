@@ -164,8 +164,8 @@ fn plain_commands(port: u16) -> String {
 /// The client's own certificate is optional: with it, the admin pages name the principal.
 fn tls_commands(port: u16, certificates: &Certificates) -> String {
     let files = certificates.files();
-    let [ca, cert, key, java] =
-        [&files.ca, &files.client_cert, &files.client_key, &files.java].map(|path| path.display());
+    let paths = [&files.ca, &files.client_cert, &files.client_key, &files.java, &files.java_mtls];
+    let [ca, cert, key, java, mtls] = paths.map(|path| path.display());
     let kcat = format!("kcat -b localhost:{port} -X security.protocol=ssl -X ssl.ca.location={ca}");
     let mine = format!("-X ssl.certificate.location={cert} -X ssl.key.location={key}");
     format!(
@@ -174,7 +174,7 @@ fn tls_commands(port: u16, certificates: &Certificates) -> String {
          \x20             {kcat} -t {TOPIC} -C\n\
          \x20             {kcat} {mine} -t mine -P\n\
          \x20             kafka-console-consumer.sh --bootstrap-server localhost:{port} --consumer.config {java} --topic {TOPIC}\n\
-         \x20             kafka-console-producer.sh --bootstrap-server localhost:{port} --producer.config {java} --topic mine\n\
+         \x20             kafka-console-producer.sh --bootstrap-server localhost:{port} --producer.config {mtls} --topic mine\n\
          \x20             openssl s_client -connect localhost:{port} -CAfile {ca}\n",
         certificates.directory().display(),
     )

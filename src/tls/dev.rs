@@ -58,8 +58,11 @@ pub struct Files {
     pub client_key: PathBuf,
     /// The client's key and certificate in one file, as Java wants a PEM key store: `client.pem`.
     pub client_both: PathBuf,
-    /// The settings of a Java client that uses all of it: `client.properties`.
+    /// The settings of a Java client that shows no certificate: `client.properties`.
     pub java: PathBuf,
+    /// The settings of a Java client that shows one: `client-mtls.properties`. Kafka 2.8 wants such a key encrypted,
+    /// 3.9 takes it as it is.
+    pub java_mtls: PathBuf,
 }
 
 /// Why nothing was made or written.
@@ -121,9 +124,10 @@ pub fn write(directory: &Path, options: &Options, overwrite: bool) -> Result<Fil
         client_key: directory.join("client.key"),
         client_both: directory.join("client.pem"),
         java: directory.join("client.properties"),
+        java_mtls: directory.join("client-mtls.properties"),
     };
-    let Files { ca, server_cert, server_key, client_cert, client_key, client_both, java } = &files;
-    let all = [ca, server_cert, server_key, client_cert, client_key, client_both, java];
+    let Files { ca, server_cert, server_key, client_cert, client_key, client_both, java, java_mtls } = &files;
+    let all = [ca, server_cert, server_key, client_cert, client_key, client_both, java, java_mtls];
     if let Some(there) = all.into_iter().find(|file| !overwrite && file.symlink_metadata().is_ok()) {
         return Err(Error::Exists(there.clone()));
     }
@@ -138,22 +142,20 @@ pub fn write(directory: &Path, options: &Options, overwrite: bool) -> Result<Fil
     put(client_cert, &made.client_cert, 0o644)?;
     put(client_key, &made.client_key, 0o600)?;
     put(client_both, &Zeroizing::new(made.client_key.to_string() + &made.client_cert), 0o600)?;
-    put(java, &files.java_settings(), 0o644)?;
+    let trusting = files.trusting();
+    put(java, &trusting, 0o644)?;
+    put(java_mtls, &(trusting + &files.showing()), 0o644)?;
     Ok(files)
 }
 
 impl Files {
-    fn java_settings(&self) -> String {
-        format!(
-            "security.protocol=SSL\n\
-             ssl.truststore.type=PEM\n\
-             ssl.truststore.location={}\n\
-             # For a listener that asks clients for certificates.\n\
-             ssl.keystore.type=PEM\n\
-             ssl.keystore.location={}\n",
-            self.ca.display(),
-            self.client_both.display(),
-        )
+    fn trusting(&self) -> String {
+        let ca = self.ca.display();
+        format!("security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location={ca}\n")
+    }
+
+    fn showing(&self) -> String {
+        format!("ssl.keystore.type=PEM\nssl.keystore.location={}\n", self.client_both.display())
     }
 }
 
