@@ -16,9 +16,10 @@ use rustls::time_provider::TimeProvider;
 use super::Clients;
 use crate::tls::trust::system_time;
 
-/// How many sessions are kept for clients with certificates; the oldest go first. One holds the client's chain: a few
-/// KiB.
+/// How many sessions are kept for clients with certificates; the oldest go first.
 const SESSIONS_MAX: usize = 4096;
+/// How large one may be: it holds the client's chain, to which a client can add what it likes.
+const SESSION_BYTES_MAX: usize = 8 * 1024;
 /// How long one is kept.
 const SESSION_AGE_MAX: Duration = Duration::from_secs(3600);
 
@@ -94,6 +95,9 @@ impl Ending {
 
 impl StoresServerSessions for Ending {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        if value.len() > SESSION_BYTES_MAX {
+            return false;
+        }
         let Some(now) = self.now().and_then(|now| now.duration_since(SystemTime::UNIX_EPOCH).ok()) else {
             return false;
         };
@@ -110,5 +114,24 @@ impl StoresServerSessions for Ending {
 
     fn can_cache(&self) -> bool {
         self.now().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::time_provider::DefaultTimeProvider;
+
+    use super::*;
+
+    #[test]
+    fn a_session_is_given_back_as_it_was_and_a_large_one_is_not_kept() {
+        let kept = ServerSessionMemoryCache::new(4);
+        let sessions = Ending { kept, end: None, clock: Arc::new(DefaultTimeProvider) };
+        assert!(sessions.put(b"one".to_vec(), vec![7; SESSION_BYTES_MAX]));
+        assert_eq!(sessions.get(b"one"), Some(vec![7; SESSION_BYTES_MAX]));
+        assert_eq!(sessions.take(b"one"), Some(vec![7; SESSION_BYTES_MAX]));
+        assert_eq!(sessions.get(b"one"), None);
+        assert!(!sessions.put(b"two".to_vec(), vec![7; SESSION_BYTES_MAX + 1]));
+        assert!(sessions.can_cache());
     }
 }
