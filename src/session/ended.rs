@@ -90,6 +90,7 @@ pub const ALL: &[(&str, &str, &str)] = &[
     ("client", "tls", "crl_missing"),
     ("client", "tls", "wrong_name"),
     ("client", "tls", "bad_certificate"),
+    ("client", "tls", "bad_signature"),
     ("client", "tls", "no_common_version"),
     ("client", "tls", "no_common_cipher"),
     ("client", "tls", "unknown_name"),
