@@ -38,7 +38,7 @@ impl Certificates {
     /// Makes the authorities, the brokers' stores, the gateway's pair (`door`) and one client (`alice`) in `directory`.
     pub(crate) fn new(directory: PathBuf) -> Result<Self> {
         fs::create_dir_all(&directory)?;
-        let [brokers, doors, clients] = ["Brokers", "Doors", "Clients"].map(|name| Authority::new(name));
+        let [brokers, doors, clients] = ["Brokers", "Doors", "Clients"].map(Authority::new);
         let all = Self { directory, brokers: brokers?, doors: doors?, clients: clients? };
         for (authority, name) in [(&all.brokers, "brokers"), (&all.doors, "doors"), (&all.clients, "clients")]
         {

@@ -36,11 +36,10 @@ pub(crate) fn run(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
     for version in Version::ALL {
         let name = format!("mallory-{}", version.number());
         let pair = certificates.clients.client(&subject(&name), Life::Now)?;
-        let files = pair.write(&certificates.path(""), &name)?;
+        let mallory = Mallory { version, files: pair.write(&certificates.path(""), &name)?, name };
         revoked.push(pair);
-        let list_text = certificates.clients.revocations(&revoked.iter().collect::<Vec<_>>())?;
-        let revoke = || put(&list, &list_text);
-        let milliseconds = one(lab, &gateway, version, &files, &name, revoke)?;
+        let revocations = certificates.clients.revocations(&revoked.iter().collect::<Vec<_>>())?;
+        let milliseconds = revoke(lab, &gateway, &mallory, || put(&list, &revocations))?;
         remarks.push(format!("TLS {}: refused after {milliseconds} ms", version.number()));
     }
     gateway.stop()?;
@@ -48,17 +47,23 @@ pub(crate) fn run(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
     Ok(format!("{}; resumption tried, live connections drained, Java refused", remarks.join(", ")))
 }
 
+/// Who is revoked.
+struct Mallory {
+    version: Version,
+    name: String,
+    files: Files,
+}
+
 /// Gives the milliseconds from the new list to the first refusal.
-fn one(
+fn revoke(
     lab: &Lab,
     gateway: &Gateway<'_>,
-    version: Version,
-    files: &Files,
-    name: &str,
-    revoke: impl FnOnce() -> Result<()>,
+    who: &Mallory,
+    put_list: impl FnOnce() -> Result<()>,
 ) -> Result<u128> {
-    let alice = secure::client(lab, version, Some(&lab.certificates().files("alice")))?;
-    let mallory = secure::client(lab, version, Some(files))?;
+    let Mallory { version, name, files } = who;
+    let alice = secure::client(lab, *version, Some(&lab.certificates().files("alice")))?;
+    let mallory = secure::client(lab, *version, Some(files))?;
     for client in [&alice, &mallory] {
         expect(lab, client, false)?;
         expect(lab, client, true)?;
@@ -72,7 +77,7 @@ fn one(
         || gateway.metric("gatehouse_tls_reloads_total", &["listener=\"port\"", "result=\"changed\""]);
     let before = reloads()?;
     let start = Instant::now();
-    revoke()?;
+    put_list()?;
     poll::until_true("the new list in use", LIMIT, || Ok(reloads()? > before))?;
     // From here on nobody with that certificate comes in, whatever session it holds.
     for _ in 0..TRIES {
@@ -90,7 +95,7 @@ fn one(
     if !rest.is_empty() {
         return Err(format!("{} bytes before the end", rest.len()).into());
     }
-    java(lab, version, files, name)?;
+    java(lab, *version, files, name)?;
     Ok(milliseconds)
 }
 

@@ -7,7 +7,7 @@ use crate::{
     doors::{self, Mode, Visit, configuration, over_tls, path},
     faults,
     gateway::Gateway,
-    lab::{Lab, Side},
+    lab::{Lab, Side, broker_name},
     secure::{self, Attempt, Version},
     suite::no_leaks,
 };
@@ -37,11 +37,34 @@ pub(crate) fn sni(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
     every_client(lab, Mode::Sni, over_tls(lab, SSL_PORT))
 }
 
+/// Names that lead nowhere: of a node outside the range and of nobody at once, of a node that is not there after it
+/// was looked for.
+fn strangers(lab: &Lab) -> Result<()> {
+    let (_, address) = Mode::Sni.broker(1);
+    for version in Version::ALL {
+        let config = secure::client(lab, version, None)?;
+        for (name, fault) in [
+            (broker_name(9), "UnrecognisedName"),
+            (broker_name(4), "close"),
+            ("nobody.kafka.test".to_owned(), "UnrecognisedName"),
+        ] {
+            match lab.inside(Side::Clients, || Ok(secure::attempt(&address, &name, &config)))? {
+                Attempt::Refused(why) if why.contains(fault) => (),
+                other => return Err(format!("{version:?} to {name}: {other:?}").into()),
+            }
+        }
+    }
+    Ok(())
+}
+
 fn every_client(lab: &Lab, mode: Mode, (brokers, cluster): (Vec<String>, String)) -> Result<String> {
     let listener = mode.listener(&lab.certificates().files("door"), "", "");
     let label = format!("gateway-tls-{}", mode.name());
     let gateway = Gateway::start_with(lab, &label, &configuration(&brokers, &cluster, &[listener]))?;
     java_stores(lab)?;
+    if mode == Mode::Sni {
+        strangers(lab)?;
+    }
     let mut counts = Vec::new();
     for version in Version::ALL {
         let before = handshakes(&gateway, mode)?;
