@@ -45,7 +45,7 @@ fn strangers(lab: &Lab) -> Result<()> {
         let config = secure::client(lab, version, None)?;
         for (name, fault) in [
             (broker_name(9), "UnrecognisedName"),
-            (broker_name(4), "close"),
+            (broker_name(4), "Connection reset"),
             ("nobody.kafka.test".to_owned(), "UnrecognisedName"),
         ] {
             match lab.inside(Side::Clients, || Ok(secure::attempt(&address, &name, &config)))? {
