@@ -156,7 +156,7 @@ async fn set_up(
         Ok(dialled) => dialled,
         Err(ended) => {
             tokio::time::sleep(jitter(DIAL_FAILED_MS)).await;
-            close(&mut client).await;
+            reset(&client);
             return Err(ended);
         }
     };
@@ -274,6 +274,13 @@ async fn close(client: &mut Transport) {
         std::io::Result::Ok(())
     };
     let _ = timeout(LINGER, closing).await;
+}
+
+/// Has the connection end with a reset when it is dropped. A client that cannot have its broker is answered as by
+/// a broker that is not there: an end in order before the first response tells franz-go that it is configured
+/// wrongly, and it fails records in place of asking another broker.
+fn reset(client: &Transport) {
+    let _ = socket2::SockRef::from(client.socket()).set_linger(Some(Duration::ZERO));
 }
 
 /// A random time in a range of milliseconds.

@@ -1,5 +1,6 @@
 //! Brokers that come, go and move, and how the doors follow them without a restart.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
 use gatehouse::kafka::NodeId;
@@ -8,8 +9,10 @@ use gatehouse::toy::seen::Request;
 use gatehouse::toy::world::Endpoint;
 use gatehouse::toy::{Cluster, Options, User};
 use kafka_protocol::messages::{ListGroupsRequest, MetadataRequest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use crate::client::{AT_MOST, Client};
+use crate::client::{AT_MOST, Client, frame};
 use crate::gateway::{Gateway, PORT, Wanted, own_address, toy};
 use crate::poll::until;
 
@@ -44,6 +47,20 @@ async fn a_new_broker_has_a_door_without_a_restart() {
     cluster.remove_broker(new).await;
     until("its end", async || gateway.metric("gatehouse_brokers", &[]) == 3.0).await;
     assert_eq!(who_answers(&gateway, &cluster, new).await, None);
+}
+
+/// As by a broker that is not there: an end in order before the first response is no reason for franz-go to ask
+/// another broker, but one to fail records.
+#[tokio::test]
+async fn the_door_of_a_broker_that_is_not_there_resets() {
+    let cluster = toy(Options::default()).await;
+    let gateway = Gateway::before(&cluster).await;
+    let mut socket = TcpStream::connect(gateway.node(NodeId(7))).await.expect("a door");
+    let request = frame(&ListGroupsRequest::default(), 3, 1);
+    socket.write_all(&request).await.expect("a request");
+    let mut rest = [0; 1];
+    let read = tokio::time::timeout(AT_MOST, socket.read(&mut rest)).await.expect("an end");
+    assert_eq!(read.expect_err("no orderly end").kind(), ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]
