@@ -29,6 +29,8 @@ pub(super) struct Asking {
     /// The same, but it takes any certificate: to see what is wrong with one that was refused. Nothing is sent
     /// over it.
     pub(super) lenient: Option<Arc<Connector>>,
+    /// Whether `tls` shows a certificate.
+    pub(super) shows: bool,
     pub(super) questions: Questions,
     pub(super) time: Time,
     /// Brokers that are asked at once.
@@ -57,7 +59,7 @@ impl Asking {
             Ok(result) => result,
             Err(_) => Err(Fault::late(self.time.given)),
         };
-        Asked { result }
+        Asked { result: result.map_err(|fault| if self.shows { fault } else { fault.of_nobody() }) }
     }
 
     async fn meet(&self, address: &HostPort) -> Result<Met, Fault> {

@@ -76,7 +76,9 @@ pub(super) async fn look(
     dialer.policy().forbid_own(own);
     let questions = Questions { client_id, credential, brokers: asks };
     let turns = Arc::new(Semaphore::new(TURNS));
-    let rows = ask_all(Arc::new(Asking { dialer, tls, lenient, questions, time, turns }), rows).await;
+    let shows = cluster.tls.as_ref().is_some_and(|options| options.identity.is_some());
+    let asking = Asking { dialer, tls, lenient, shows, questions, time, turns };
+    let rows = ask_all(Arc::new(asking), rows).await;
     group.lines.extend(foreign(&rows));
     let seen = Seen {
         nodes: rows.iter().filter_map(|row| row.node).collect(),

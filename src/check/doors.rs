@@ -196,6 +196,7 @@ async fn borrowed(listener: &Listener, around: &Around<'_>) -> Option<Line> {
         dialer: Dialer::new(around.cluster.connect.clone(), around.seen.answered.clone()),
         tls: Some(connector),
         lenient: None,
+        shows: true,
         questions: Questions { client_id: around.client_id.to_owned(), credential: None, brokers: false },
         time: around.time,
         turns: Arc::new(Semaphore::new(1)),

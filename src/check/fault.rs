@@ -31,6 +31,15 @@ impl Fault {
         Line::fail(self.code, subject).fact(self.words).hint(self.hint)
     }
 
+    /// The same for a broker that was shown no certificate: some say that the one they did not get is bad.
+    pub(super) fn of_nobody(self) -> Self {
+        if self.code != Code::GatewayCertificate {
+            return self;
+        }
+        let hint = "the broker wants a certificate and is shown none: `discovery.tls` of the cluster is the gateway's own";
+        Self { hint: hint.to_owned(), ..self }
+    }
+
     /// Nothing came before the time was up.
     pub(super) fn late(within: Duration) -> Self {
         let words = format!("no answer within {}", humantime::format_duration(within));
@@ -124,10 +133,9 @@ fn of_rustls(fault: &rustls::Error, reason: &str) -> Fault {
 
 fn of_alert(alert: AlertDescription) -> Fault {
     let (code, hint) = match alert {
-        AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
-            (Code::GatewayCertificate, "the broker wants a certificate: `discovery.tls` is the gateway's own")
-        }
-        AlertDescription::UnknownCA
+        AlertDescription::CertificateRequired
+        | AlertDescription::NoCertificate
+        | AlertDescription::UnknownCA
         | AlertDescription::BadCertificate
         | AlertDescription::CertificateUnknown
         | AlertDescription::CertificateExpired
@@ -135,7 +143,8 @@ fn of_alert(alert: AlertDescription) -> Fault {
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::AccessDenied => (
             Code::GatewayCertificate,
-            "the broker dislikes the certificate of `discovery.tls`, or wants one; its log says what is wrong",
+            "the broker does not take the certificate that it is shown; its log says why, most often that the \
+             authority is not in its trust store",
         ),
         _ => (Code::BrokerTls, "the broker ends the handshake with this alert; its log says why"),
     };
@@ -221,6 +230,11 @@ pub(super) fn of_exchange(error: &exchange::Error, tls: bool) -> Fault {
             format!("it closed the connection at {during}"),
             "it may want a login (`discovery.sasl`), or be going down",
         ),
+        Error::Length { foreign, .. } if foreign.contains("TLS") => Fault::new(
+            Code::NotKafka,
+            "the port speaks TLS",
+            "say so in the cluster: `tls: { ca: FILE }`, or `tls: {}` for the authorities of the system",
+        ),
         Error::Timeout { .. }
         | Error::Length { .. }
         | Error::Correlation { .. }
@@ -271,6 +285,7 @@ mod tests {
         let source = io::Error::new(io::ErrorKind::InvalidData, refused);
         let fault = of_exchange(&exchange::Error::Io { during: "ApiVersions", source }, true);
         assert_eq!(fault.code, Code::GatewayCertificate);
-        assert!(fault.hint.contains("discovery.tls"), "{}", fault.hint);
+        assert!(!fault.hint.contains("discovery.tls"), "{}", fault.hint);
+        assert!(fault.of_nobody().hint.contains("discovery.tls"));
     }
 }
