@@ -268,3 +268,17 @@ async fn a_broker_that_wants_certificates_is_not_shown_the_gateways_own_by_clien
         front.failures()
     );
 }
+
+#[tokio::test]
+async fn a_broker_that_stands_still_in_the_handshake_costs_no_more_than_the_time_of_a_dial() {
+    let silent = tokio::net::TcpListener::bind((own_address(), 0)).await.expect("a port");
+    let bootstrap = [silent.local_addr().expect("an address").to_string()];
+    // It accepts, since the kernel does, and says nothing.
+    let cluster = ["tls: { verify: insecure-none }", "connect_timeout: 300ms"];
+    let plan = Plan { cluster: &cluster, bootstrap: &bootstrap, ready: false, ..Plan::default() };
+    let house = House::build(Material::new(), plan).await;
+    assert!(!is_answered(&house).await);
+    house.gateway.until_ended("tls").await;
+    let said = house.ask("GET /readyz?verbose HTTP/1.1").await.1;
+    assert!(said.contains("does it speak TLS?"), "{said}");
+}

@@ -106,19 +106,21 @@ async fn a_client_without_a_certificate_is_nobody_where_it_is_optional() {
 async fn a_name_that_forges_lines_or_pages_is_shown_as_what_it_is() {
     let lines = Lines::begin();
     let house = with_auth("required", "").await;
-    let name =
-        "x\r\n2026-01-01T00:00:00Z ERROR forged\u{1b}[31m<script>alert(1)</script>\" principal=\"CN=root";
+    let name = "x\r\n2026-01-01T00:00:00Z ERROR forged\u{1b}[31m<script>alert(1)</script>\" \u{202e}principal=\"CN=root";
     let client = in_use(&house, Some(&house.material.clients.client(name))).await;
     let json = house.page("/api/v1/connections").await;
-    assert!(!json.contains('\u{1b}') && !json.contains("\r\n2026"), "{json}");
+    assert!(!json.contains(['\u{1b}', '\u{202e}']) && !json.contains("\r\n2026"), "{json}");
     let home = house.page("/").await;
-    assert!(!home.contains("<script>alert"), "{home}");
+    assert!(!home.contains("<script>alert") && !home.contains('\u{202e}'), "{home}");
     drop(client);
     until("its end", async || house.gateway.ended("closed") > 0.0).await;
     assert!(
         lines.with(&["forged"]).iter().all(|line| !line.starts_with("2026-01-01T")),
         "no line of its own"
     );
-    assert!(lines.with(&["\u{1b}[31m"]).is_empty(), "no colour");
+    assert!(
+        lines.with(&["\u{1b}[31m"]).is_empty() && lines.with(&["\u{202e}"]).is_empty(),
+        "no colour, no turn"
+    );
     assert!(!house.gateway.app.metrics().contains("forged"), "no label");
 }

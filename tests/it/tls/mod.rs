@@ -19,3 +19,4 @@ mod reload;
 mod resumption;
 mod revocation;
 mod secrets;
+mod streams;

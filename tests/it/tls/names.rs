@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 
 use gatehouse::kafka::NodeId;
 use kafka_protocol::messages::{ListGroupsRequest, MetadataRequest};
+use rcgen::{DnType, ExtendedKeyUsagePurpose};
 use rustls::AlertDescription;
 
 use super::house::{House, Material, Plan};
+use super::openssl;
 use super::peer::{self, Outcome};
+use super::pki::Wish;
 use crate::client::Client;
 use crate::gateway::{ADVERTISED, PORT};
 use crate::poll::until;
@@ -155,4 +158,45 @@ async fn listeners_by_name_and_by_port_and_without_tls_live_side_by_side() {
     let mut client = peer::connect(by_port, "b0.gate.example", &known).await.expect("a handshake");
     client.call(&ListGroupsRequest::default(), 3).await;
     assert_eq!(asked_last(&house), NodeId(2));
+}
+
+#[tokio::test]
+async fn the_certificate_follows_the_name() {
+    let material = Material::new();
+    let mut certificates = Vec::new();
+    // The common name says which it was.
+    for (common_name, name) in
+        [("first", ADVERTISED), ("wildcard", "*.gate.example"), ("exact", "b1.gate.example")]
+    {
+        let subject = [(DnType::CommonName, common_name)];
+        let usage = ExtendedKeyUsagePurpose::ServerAuth;
+        let pair = material.servers.issue(&Wish { names: &[name], usage, ..Wish::of(&subject) });
+        let [cert, key] = openssl::pair(&material.files, common_name, &pair);
+        certificates.push(format!("{{ cert: {}, key: {} }}", cert.display(), key.display()));
+    }
+    let tls = format!("tls: {{ certificates: [ {} ] }}", certificates.join(", "));
+    let listeners = format!(
+        "  names: {{ bind: '$ip:19092', {tls}, routing: {{ sni: {{ bootstrap: gate.example, brokers: 'b{{node}}.gate.example', nodes: 0-9 }} }} }}"
+    );
+    let house =
+        House::build(material, Plan { door: &[&tls], listeners: &listeners, ..Plan::default() }).await;
+    let ca = house.material.files.put("servers.pem", &house.material.servers.pem());
+    for (port, name, shown) in [
+        (PORT, "gate.example", "first"),
+        (PORT, "b0.gate.example", "wildcard"),
+        (PORT, "B1.Gate.Example", "exact"),
+        (PORT, "b1.gate.example.", "exact"),
+        // A wildcard stands for one label.
+        (PORT, "x.b0.gate.example", "first"),
+        (PORT, "other.example", "first"),
+        (19_092, "gate.example", "first"),
+        (19_092, "b0.gate.example", "wildcard"),
+        (19_092, "b1.gate.example", "exact"),
+    ] {
+        let address = SocketAddr::new(house.ip, port);
+        let (_, said) = openssl::ask(address, &ca, &["-servername", name]).await;
+        assert!(said.contains(&format!("Peer certificate: CN = {shown}\n")), "{port} {name}: {said}");
+    }
+    let (_, said) = openssl::ask(house.address(), &ca, &["-noservername"]).await;
+    assert!(said.contains("Peer certificate: CN = first\n"), "without a name: {said}");
 }
