@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{self, Context, Digest};
+use rustls::pki_types::pem;
 use zeroize::Zeroizing;
 
 /// The largest certificate, key or password file, in bytes.
@@ -194,6 +195,16 @@ impl Snapshot {
             Some(Err(error)) => Err(error.clone()),
             None => Err(Error::NotAFile(file.to_path_buf())),
         }
+    }
+}
+
+/// What is wrong with a file in PEM. The library prints the bytes of the line.
+pub(super) fn pem_fault(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a part has no `-----END` line",
+        pem::Error::IllegalSectionStart { .. } => "a `-----BEGIN` line is damaged",
+        pem::Error::Base64Decode(_) => "a part is not base64",
+        _ => "it is not PEM",
     }
 }
 

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use secrecy::SecretString;
 
-use crate::tls::files::{self, Kind, Snapshot, Wanted};
+use crate::tls::files::{self, Kind, Snapshot, Wanted, pem_fault};
 use crate::tls::{principal, status, x509};
 
 /// Where a chain and its key are.
@@ -162,8 +162,13 @@ pub enum Error {
     #[error("a file of the certificate is not there as it should be")]
     File(#[source] files::Error),
     /// PEM that is broken or cut short.
-    #[error("`{}` is broken or cut short", .0.display())]
-    Pem(PathBuf, #[source] pem::Error),
+    #[error("`{}` is broken or cut short: {reason}", file.display())]
+    Pem {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// No certificate where one should be.
     #[error("`{}` holds no certificate in PEM (`-----BEGIN CERTIFICATE-----`){hint}", file.display())]
     NoCertificate {
@@ -289,7 +294,7 @@ fn chain(file: &Path, files: &Snapshot) -> Result<Vec<CertificateDer<'static>>, 
     refuse_jks(file, bytes)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(bytes)
         .collect::<Result<_, _>>()
-        .map_err(|error| Error::Pem(file.to_path_buf(), error))?;
+        .map_err(|error| Error::Pem { file: file.to_path_buf(), reason: pem_fault(&error) })?;
     if chain.is_empty() {
         let shown = file.display();
         let hint = der_hint(bytes, || format!("openssl x509 -inform der -in {shown} -out {shown}.pem"));

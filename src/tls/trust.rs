@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{self, Context, Digest};
 use rustls::RootCertStore;
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 
-use crate::tls::files::{self, Kind, Snapshot, Wanted};
+use crate::tls::files::{self, Kind, Snapshot, Wanted, pem_fault};
 use crate::tls::x509::{self, Element, tag};
 use crate::tls::{principal, status};
 
@@ -47,8 +47,13 @@ pub enum Error {
     #[error("a file of the authorities is not there as it should be")]
     File(#[source] files::Error),
     /// PEM that is broken or cut short.
-    #[error("`{}` is broken or cut short", .0.display())]
-    Pem(PathBuf, #[source] pem::Error),
+    #[error("`{}` is broken or cut short: {reason}", file.display())]
+    Pem {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// No certificate where one should be.
     #[error("`{}` holds no certificate in PEM (`-----BEGIN CERTIFICATE-----`)", .0.display())]
     NoCertificate(PathBuf),
@@ -245,7 +250,7 @@ fn read_authorities(paths: &[PathBuf], files: &Snapshot) -> Result<Vec<Authority
 fn certificates(file: &Path, files: &Snapshot) -> Result<Vec<CertificateDer<'static>>, Error> {
     let found: Vec<_> = CertificateDer::pem_slice_iter(files.bytes(file).map_err(Error::File)?)
         .collect::<Result<_, _>>()
-        .map_err(|error| Error::Pem(file.to_path_buf(), error))?;
+        .map_err(|error| Error::Pem { file: file.to_path_buf(), reason: pem_fault(&error) })?;
     if found.is_empty() { Err(Error::NoCertificate(file.to_path_buf())) } else { Ok(found) }
 }
 

@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use super::{Error, Password, der_hint, refuse_jks};
-use crate::tls::files::Snapshot;
+use crate::tls::files::{Snapshot, pem_fault};
 
 /// The first key of a file.
 pub(super) struct Read {
@@ -36,12 +36,12 @@ pub(super) fn read(file: &Path, password: Option<&Password>, files: &Snapshot) -
         // The reader of PEM knows keys by the label of the plain ones.
         let relabelled = text.replace("ENCRYPTED PRIVATE KEY-----", "PRIVATE KEY-----");
         let sealed = PrivatePkcs8KeyDer::from_pem_slice(relabelled.as_bytes())
-            .map_err(|error| Error::Pem(file.to_path_buf(), error))?;
+            .map_err(|error| Error::Pem { file: file.to_path_buf(), reason: pem_fault(&error) })?;
         return Ok(Read { key: decrypt(file, &sealed, password.expose_secret())?, encrypted: true });
     }
     match PrivateKeyDer::pem_slice_iter(bytes).next() {
         Some(Ok(key)) => Ok(Read { key, encrypted: false }),
-        Some(Err(error)) => Err(Error::Pem(file.to_path_buf(), error)),
+        Some(Err(error)) => Err(Error::Pem { file: file.to_path_buf(), reason: pem_fault(&error) }),
         None => {
             let shown = file.display();
             let hint = der_hint(bytes, || format!("openssl pkey -inform der -in {shown} -out {shown}.pem"));

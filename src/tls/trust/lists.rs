@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 use super::{Authority, Error, printed};
-use crate::tls::files::Snapshot;
+use crate::tls::files::{Snapshot, pem_fault};
 use crate::tls::{status, x509};
 
 /// One list.
@@ -64,7 +64,7 @@ fn ders(file: &Path, files: &Snapshot) -> Result<Vec<CertificateRevocationListDe
     }
     let found: Vec<_> = CertificateRevocationListDer::pem_slice_iter(bytes)
         .collect::<Result<_, _>>()
-        .map_err(|error| Error::Pem(file.to_path_buf(), error))?;
+        .map_err(|error| Error::Pem { file: file.to_path_buf(), reason: pem_fault(&error) })?;
     if found.is_empty() { Err(Error::NoList(file.to_path_buf())) } else { Ok(found) }
 }
 
