@@ -2,6 +2,9 @@
 //!
 //! Nothing here judges: chains, signatures and validity are the business of webpki. Whatever is not DER (ITU-T
 //! X.690) as RFC 5280 wants it is `None`, never a panic, and nothing is copied by a length that was read.
+//!
+//! No library's types stand here, because they decode what must stay as it is: a subject is printed from the bytes
+//! of each attribute, whatever its string type, and names and keys are compared as webpki does, byte by byte.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
