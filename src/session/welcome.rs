@@ -52,6 +52,8 @@ enum Unwelcome {
     NoName,
     #[error("the TLS server name that the client asks for is none of this listener's")]
     UnknownName,
+    #[error("the TLS server name that the client asks for is in no certificate of this listener")]
+    Uncovered,
     #[error(transparent)]
     TooMany(TooMany),
     #[error(transparent)]
@@ -69,7 +71,7 @@ impl Unwelcome {
     fn reason(&self) -> (Side, &'static str) {
         match self {
             Self::Hello(error) => (Side::Client, error.reason()),
-            Self::NoName | Self::UnknownName => (Side::Client, "unknown_name"),
+            Self::NoName | Self::UnknownName | Self::Uncovered => (Side::Client, "unknown_name"),
             Self::TooMany(_) => (Side::Gateway, "overloaded"),
             Self::Handshake(error) => (Side::Client, error.reason()),
             Self::Distrusted(_) => (Side::Client, "distrusted"),
@@ -133,7 +135,11 @@ impl Tls {
     async fn shake(&self, mut client: TcpStream, door: Door, routes: &Routes) -> Result<Shaken, Unwelcome> {
         let began = Instant::now();
         let hello = hello::read(&mut client).await.map_err(Unwelcome::Hello)?;
-        let door = match asked(&hello, door, routes) {
+        let asked = asked(&hello, door, routes).and_then(|door| {
+            let is_shown = self.terminator.is_for(hello.server_name.as_deref());
+            if is_shown { Ok(door) } else { Err(Unwelcome::Uncovered) }
+        });
+        let door = match asked {
             Ok(door) => door,
             Err(unwelcome) => {
                 hello::refuse(&mut client, AlertDescription::UnrecognisedName).await;

@@ -68,6 +68,7 @@ pub struct Terminator {
 struct Loaded {
     material: Material,
     config: Arc<ServerConfig>,
+    choice: Arc<ByName>,
     verifier: Option<Arc<ClientVerifier>>,
     sessions: Sessions,
 }
@@ -94,6 +95,11 @@ impl Terminator {
     /// What a new handshake uses.
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.polled.in_use().config)
+    }
+
+    /// Whether there is a certificate for a client that asks for this name, or for none.
+    pub fn is_for(&self, server_name: Option<&str>) -> bool {
+        self.polled.in_use().choice.is_there_one_for(server_name)
     }
 
     /// Looks at the files again and takes what is new, all of it or nothing. Blocks on the disk for a moment.
@@ -170,10 +176,10 @@ impl Loaded {
             Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
             None => builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth()),
         };
-        let choice = ByName::new(&material.identities, options.by_name_only);
-        let mut config = builder.with_cert_resolver(Arc::new(choice));
+        let choice = Arc::new(ByName::new(&material.identities, options.by_name_only));
+        let mut config = builder.with_cert_resolver(choice.clone());
         sessions.put_into(&mut config);
-        Ok(Self { material, config: Arc::new(config), verifier, sessions })
+        Ok(Self { material, config: Arc::new(config), choice, verifier, sessions })
     }
 }
 

@@ -37,6 +37,11 @@ impl ByName {
         choice
     }
 
+    /// Whether there is a certificate for a name, or for none.
+    pub(super) fn is_there_one_for(&self, name: Option<&str>) -> bool {
+        !self.candidates(name).is_empty()
+    }
+
     /// The certificates for a name: exact, then wildcard, then whatever there is, the first of the configuration
     /// first.
     fn candidates(&self, name: Option<&str>) -> &[Arc<CertifiedKey>] {

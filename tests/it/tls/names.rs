@@ -8,7 +8,7 @@ use rcgen::{DnType, ExtendedKeyUsagePurpose};
 use rustls::AlertDescription;
 
 use super::house::{House, Material, Plan};
-use super::openssl;
+use super::openssl::{self, Sees};
 use super::peer::{self, Outcome};
 use super::pki::Wish;
 use crate::client::Client;
@@ -199,4 +199,26 @@ async fn the_certificate_follows_the_name() {
     }
     let (_, said) = openssl::ask(house.address(), &ca, &["-noservername"]).await;
     assert!(said.contains("Peer certificate: CN = first\n"), "without a name: {said}");
+}
+
+#[tokio::test]
+async fn a_name_that_leads_somewhere_but_that_no_certificate_is_for_is_refused_alike() {
+    let material = Material::new();
+    let pair = material.servers.server(&[ADVERTISED, "b0.gate.example"]);
+    let door = material.anonymous("");
+    // A configuration with such a gap is refused: here the certificate changes later.
+    let plan = Plan { door: &[&door], routing: BY_NAME, ..Plan::default() };
+    let house = House::build(material, plan).await;
+    house.material.put_server(&pair);
+    assert_eq!(house.reload().await.0, 200);
+    let ca = house.material.files.put("servers.pem", &house.material.servers.pem());
+    for (name, sees) in [
+        ("gate.example", Sees::Answer("TLSv1.3")),
+        ("b0.gate.example", Sees::Answer("TLSv1.3")),
+        ("b1.gate.example", Sees::Alert(112)),
+    ] {
+        let (saw, said) = openssl::ask(house.address(), &ca, &["-servername", name]).await;
+        assert_eq!(saw, sees, "{name}: {said}");
+    }
+    until("counted", async || house.failed("unknown_name") == 1.0).await;
 }

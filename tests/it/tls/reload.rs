@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::house::{House, Material, Plan, TOKEN};
 use super::lines::Lines;
-use super::peer::{Outcome, TlsClient};
+use super::peer::{self, Outcome, TlsClient, VERSIONS};
 use super::pki::{Authority, DAY, HOUR, List, Pair, Wish};
 use crate::gateway::ADVERTISED;
 use crate::poll::until;
@@ -62,6 +62,43 @@ async fn a_new_pair_is_shown_whichever_way_it_came_and_nobody_is_disturbed() {
 
     assert!(works(&mut old).await, "who is in stays in");
     assert_eq!((reloads(&house, "changed"), reloads(&house, "failed")), (2.0, 0.0));
+}
+
+#[tokio::test]
+async fn sixty_swaps_under_load_fail_nobody() {
+    let house = House::anonymous().await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let clients: Vec<_> = (0..4)
+        .map(|number| {
+            let (address, stopped) = (house.address(), stopped.clone());
+            let config = house.config(None, VERSIONS[number % 2]);
+            tokio::spawn(async move {
+                let mut connections = 0_u32;
+                while !*stopped.borrow() {
+                    let outcome = peer::outcome(address, ADVERTISED, &config).await;
+                    assert!(matches!(outcome, Outcome::Answered(_)), "{outcome:?}");
+                    connections += 1;
+                }
+                connections
+            })
+        })
+        .collect();
+    let mut live = house.connect(&house.config(None, &rustls::version::TLS13)).await;
+    for _ in 0..60 {
+        let pair = renewed(&house);
+        house.material.put_server(&pair);
+        assert_eq!(house.reload().await.0, 200);
+        assert_eq!(shown(&house, None).await, *pair.der());
+        assert!(works(&mut live).await);
+    }
+    stop.send_replace(true);
+    let mut connections = 0;
+    for client in clients {
+        connections += client.await.expect("no failure");
+    }
+    println!("{connections} connections beside 60 swaps, and one that lived through them all");
+    assert!(connections > 60);
+    assert_eq!((reloads(&house, "changed"), reloads(&house, "failed")), (60.0, 0.0));
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! What comes over an encrypted connection after its handshake: pieces of every size, new keys, damage, and
 //! every way to end.
 
-use std::io::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
