@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -107,6 +107,7 @@ pub(super) struct Snapshot {
 struct Content {
     bytes: Zeroizing<Vec<u8>>,
     mode: u32,
+    owner: u32,
 }
 
 impl Snapshot {
@@ -175,9 +176,9 @@ impl Snapshot {
         self.content(file).map(|content| content.bytes.as_slice())
     }
 
-    /// The permissions of a file, such as 0o600.
-    pub(super) fn mode(&self, file: &Path) -> Result<u32, Error> {
-        self.content(file).map(|content| content.mode)
+    /// The permissions of a file, such as 0o644, where too many may use it.
+    pub(super) fn open_to_others(&self, file: &Path) -> Result<Option<u32>, Error> {
+        self.content(file).map(|content| open_to_others(content.mode, content.owner).then_some(content.mode))
     }
 
     /// The files that a path stands for: itself, or those of a directory.
@@ -223,7 +224,13 @@ fn read(path: &Path, bytes_max: u64) -> Result<Content, Error> {
     if bytes.len() as u64 > bytes_max {
         return Err(Error::TooLarge { file: path.to_path_buf(), bytes_max });
     }
-    Ok(Content { bytes, mode: metadata.permissions().mode() & 0o777 })
+    Ok(Content { bytes, mode: metadata.permissions().mode() & 0o777, owner: metadata.uid() })
+}
+
+/// Whether more than the owner may use a file. Where that is root, its group may read it: only so a process that is
+/// not root gets at a secret that Kubernetes mounts.
+fn open_to_others(mode: u32, owner: u32) -> bool {
+    mode & if owner == 0 { 0o037 } else { 0o077 } != 0
 }
 
 /// The files of a directory that count, by name. What begins with a dot is bookkeeping, as `..data` is.
@@ -261,6 +268,12 @@ mod tests {
 
     fn digest(wanted: &BTreeSet<Wanted>) -> Vec<u8> {
         Snapshot::take(wanted).digest().as_ref().to_vec()
+    }
+
+    #[test]
+    fn the_group_may_read_what_is_roots() {
+        assert!(!open_to_others(0o440, 0) && !open_to_others(0o640, 0) && !open_to_others(0o600, 1000));
+        assert!(open_to_others(0o444, 0) && open_to_others(0o660, 0) && open_to_others(0o640, 1000));
     }
 
     #[test]

@@ -321,7 +321,7 @@ fn certify(
 }
 
 fn readable_by_others(secret: &Path, files: &Snapshot) -> Option<String> {
-    let mode = files.mode(secret).ok().filter(|mode| mode & 0o077 != 0)?;
+    let mode = files.open_to_others(secret).ok().flatten()?;
     let shown = secret.display();
     Some(format!(
         "`{shown}` is secret and open to others than its owner (mode {mode:04o}): `chmod 600 {shown}`"

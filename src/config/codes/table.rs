@@ -265,8 +265,8 @@ connection. `gatehouse check` says how many days each file has left, and a metri
         Code::LooseKey,
         "a key that is not kept as it should be",
         "Whoever reads the key of the gateway can pretend to be the gateway. Let the user alone that the gateway
-runs as read it: `chmod 600`, or a `defaultMode` of 0400 for a mounted secret of Kubernetes. A password for a key
-that is not encrypted is warned of too: somebody believes it to be.",
+runs as read it: `chmod 600`; a mounted secret of Kubernetes is root's, readable by the pod's `fsGroup`. A password
+for a key that is not encrypted is warned of too: somebody believes it to be.",
     ),
     entry(
         Code::SameNames,

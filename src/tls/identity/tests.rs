@@ -170,10 +170,10 @@ fn what_works_but_should_not_stay_is_warned_of() {
     let pair = authority.pair(|params| params.not_after = SystemTime::UNIX_EPOCH.into());
     folder.put("old.crt", &pair.cert);
     let key = folder.put("old.key", &pair.key);
-    fs::set_permissions(&key, Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(&key, Permissions::from_mode(0o644)).unwrap();
     let identity = load(&pem(&folder, "old.crt", "old.key", None)).unwrap();
     assert!(
-        identity.warnings[0].contains("old.key` is secret and open to others than its owner (mode 0640)")
+        identity.warnings[0].contains("old.key` is secret and open to others than its owner (mode 0644)")
     );
     let now = SystemTime::now();
     assert!(identity.out_of_time(now).unwrap().contains("ran out at 1970-01-01T00:00:00Z"));
