@@ -1,8 +1,10 @@
 //! The admin address: probes, metrics, and what the gateway does; what changes something needs a token.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 
@@ -15,7 +17,7 @@ pub mod state;
 use guard::Guard;
 
 /// Where the admin address is unless the configuration says otherwise.
-pub const BIND_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9910);
+pub const BIND_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9910);
 
 /// How the admin address is served.
 #[derive(Clone, Debug)]
@@ -53,7 +55,21 @@ pub enum Error {
 pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
-    guard: Guard,
+    access: Access,
+}
+
+/// Who may ask what. A clone is the same.
+#[derive(Clone, Debug)]
+pub struct Access {
+    bound: IpAddr,
+    guard: Arc<ArcSwap<Guard>>,
+}
+
+impl Access {
+    /// Takes other names and another token from now on.
+    pub fn change(&self, options: &Options) {
+        self.guard.store(Arc::new(Guard::new(self.bound, &options.hosts, options.token.clone())));
+    }
 }
 
 /// Listens on the admin address, if there is one. Must be called within a tokio runtime.
@@ -65,8 +81,10 @@ pub async fn bind(options: &Options) -> Result<Option<Bound>, Error> {
     let fault = |source| Error::Bind { address, source };
     let listener = TcpListener::bind(address).await.map_err(fault)?;
     let address = listener.local_addr().map_err(fault)?;
-    let guard = Guard::new(address.ip(), &options.hosts, options.token.clone());
-    Ok(Some(Bound { listener, address, guard }))
+    let bound = address.ip();
+    let guard = Guard::new(bound, &options.hosts, options.token.clone());
+    let access = Access { bound, guard: Arc::new(ArcSwap::from_pointee(guard)) };
+    Ok(Some(Bound { listener, address, access }))
 }
 
 impl Bound {
@@ -75,9 +93,14 @@ impl Bound {
         self.address
     }
 
+    /// Who may ask what.
+    pub fn access(&self) -> Access {
+        self.access.clone()
+    }
+
     /// Serves until `stop` is done; what is being answered then is cut off. Run it on the control runtime.
     pub async fn serve(self, state: state::State, stop: impl Future<Output = ()>) {
-        serve::run(self.listener, respond::Pages { state, guard: self.guard }, stop).await;
+        serve::run(self.listener, respond::Pages { state, access: self.access }, stop).await;
     }
 }
 

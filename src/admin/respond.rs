@@ -12,9 +12,9 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::guard::{Denied, Guard};
-use super::page;
-use super::state::{Command, Outcome, Readiness, State, Verdict};
+use super::guard::Denied;
+use super::state::{Command, Readiness, State, Verdict};
+use super::{Access, page};
 use crate::logging::printable::Printable;
 use crate::metrics;
 use crate::registry::Filter;
@@ -33,7 +33,7 @@ const PROBLEM: &str = "application/problem+json";
 /// Everything that a request may read, and who may.
 pub(super) struct Pages {
     pub(super) state: State,
-    pub(super) guard: Guard,
+    pub(super) access: Access,
 }
 
 /// The path of a page.
@@ -156,7 +156,8 @@ impl Pages {
 
     /// The page that a request may have.
     fn admit<B: Body>(&self, request: &Request<B>) -> Result<(Path, Query), Problem> {
-        self.guard.check_host(request)?;
+        let guard = self.access.guard.load();
+        guard.check_host(request)?;
         let path = Path::find(request.uri().path()).ok_or_else(|| {
             let path = Printable::from(request.uri().path());
             Problem::new(StatusCode::NOT_FOUND, format!("there is no page {path}"))
@@ -169,23 +170,23 @@ impl Pages {
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a request here has no body"));
         }
         if path.changes() {
-            self.guard.check_change(request)?;
+            guard.check_change(request)?;
         } else if !path.is_open() {
-            self.guard.check_token(request)?;
+            guard.check_token(request)?;
         }
         let query = Query::parse(path, request.uri().query().unwrap_or_default())?;
         Ok((path, query))
     }
 
-    /// Has the certificate files looked at, and tells what came of it: 422 where one was refused.
-    async fn reload(&self) -> Result<Response<Full<Bytes>>, Problem> {
+    /// Has the configuration and the certificate files read again, and tells what came of it: 422 where
+    /// something was refused.
+    async fn reload(&self, dry_run: bool) -> Result<Response<Full<Bytes>>, Problem> {
         let stopping = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the process is stopping");
         let (answer, answered) = oneshot::channel();
-        self.state.commands.send(Command::Reload { answer }).await.map_err(|_| stopping())?;
-        let reports = answered.await.map_err(|_| stopping())?;
-        let refused = reports.iter().any(|report| report.outcome == Outcome::Refused);
-        let mut response = document(&json!({ "certificates": reports }))?;
-        if refused {
+        self.state.commands.send(Command::Reload { dry_run, answer }).await.map_err(|_| stopping())?;
+        let reload = answered.await.map_err(|_| stopping())?;
+        let mut response = document(&reload)?;
+        if reload.is_refused() {
             *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
         }
         Ok(response)
@@ -211,7 +212,7 @@ impl Pages {
             Path::Routes => document(&json!({ "routes": (state.routes)() })),
             Path::Connections => document(&state.connections.list(&query.filter, query.limit)),
             Path::Certificates => document(&json!({ "certificates": (state.certificates)() })),
-            Path::Reload => self.reload().await,
+            Path::Reload => self.reload(query.dry_run).await,
         }
     }
 }
@@ -229,6 +230,7 @@ struct StatusPage {
 #[derive(Debug, Default)]
 struct Query {
     verbose: bool,
+    dry_run: bool,
     filter: Filter,
     limit: usize,
 }
@@ -239,6 +241,16 @@ impl Query {
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             match (path, &*name) {
                 (Path::Ready, "verbose") => query.verbose = true,
+                (Path::Reload, "dry_run") => {
+                    query.dry_run = match &*value {
+                        "" | "true" => true,
+                        "false" => false,
+                        _ => {
+                            let detail = "dry_run is true or false";
+                            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+                        }
+                    };
+                }
                 (Path::Connections, "listener") => query.filter.listener = Some(value.into_owned()),
                 (Path::Connections, "principal") => query.filter.principal = Some(value.into_owned()),
                 (Path::Connections, "limit") => {

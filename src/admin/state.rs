@@ -37,11 +37,80 @@ pub struct State {
 /// What an admin asks to be done.
 #[derive(Debug)]
 pub enum Command {
-    /// Look at all certificate files now.
+    /// Read the configuration and all certificate files again, now.
     Reload {
-        /// Takes what came of it, a report for each side.
-        answer: oneshot::Sender<Vec<Reloaded>>,
+        /// Whether nothing is to be changed: only what would be is told.
+        dry_run: bool,
+        /// Takes what came of it.
+        answer: oneshot::Sender<Reload>,
     },
+}
+
+/// What came of a configuration that was read again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Reload {
+    /// Whether nothing was changed, whatever is said below.
+    pub dry_run: bool,
+    /// What became of the configuration.
+    pub config: Configured,
+    /// What is different from the configuration in use before.
+    pub changes: Vec<Change>,
+    /// Open connections that leave in order for it, as far as that can be known.
+    pub draining: usize,
+    /// Whether more will leave: those to brokers that turn out to be elsewhere.
+    pub may_drain_more: bool,
+    /// Why the configuration is refused, or cannot be read again.
+    pub error: Option<String>,
+    /// Every fault of the file, as `validate -o json` has them; warnings where it has no fault.
+    pub diagnostics: serde_json::Value,
+    /// The same for a person.
+    pub explained: String,
+    /// What came of the look at the certificate files of each side; none in a dry run.
+    pub certificates: Vec<Reloaded>,
+}
+
+impl Reload {
+    /// Whether something was refused; what was in use before stays in use then.
+    pub fn is_refused(&self) -> bool {
+        self.config == Configured::Refused
+            || self.certificates.iter().any(|report| report.outcome == Outcome::Refused)
+    }
+}
+
+/// What became of a configuration that was read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Configured {
+    /// It says what is in use.
+    #[default]
+    Unchanged,
+    /// It is in use now; in a dry run, it could be.
+    Applied,
+    /// It is wrong, or a port or a file that it names is not to be had. Nothing of it is in use.
+    Refused,
+    /// It did not come from a file, so there is nothing to read again.
+    NoFile,
+}
+
+/// One setting that is different.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Where it stands in the file.
+    pub path: String,
+    /// What it belongs to: `listener office`, `cluster payments`, `process`.
+    pub subject: String,
+    /// The setting with what it was and is: `limits.max_connections 5000 -> 8000`.
+    pub change: String,
+    /// What it was; null where it was not there, or is a secret.
+    pub before: Option<String>,
+    /// What it is; null where it is not there any more, or is a secret.
+    pub after: Option<String>,
+    /// Whether it is a secret.
+    pub hidden: bool,
+    /// What that does.
+    pub effect: String,
+    /// Whether it waits for a restart of the process.
+    pub needs_restart: bool,
 }
 
 /// What came of a look at the files of one side.

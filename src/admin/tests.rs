@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::state::{
-    Broker, Check, Cluster, Command, Listener, Outcome, Range, Readiness, Reloaded, Route, State, Status,
+    Broker, Check, Cluster, Command, Listener, Outcome, Range, Readiness, Reload, Reloaded, Route, State,
+    Status,
 };
 use super::*;
 use crate::kafka::NodeId;
@@ -106,7 +107,7 @@ fn state(ready: &Arc<AtomicBool>, connections: &Arc<Registry>) -> State {
 fn commands() -> mpsc::Sender<Command> {
     let (commands, mut commanded) = mpsc::channel(1);
     tokio::spawn(async move {
-        while let Some(Command::Reload { answer }) = commanded.recv().await {
+        while let Some(Command::Reload { answer, dry_run }) = commanded.recv().await {
             let refused = Reloaded {
                 listener: Some("office".into()),
                 cluster: None,
@@ -114,7 +115,7 @@ fn commands() -> mpsc::Sender<Command> {
                 error: Some("/tls/tls.crt is empty".into()),
                 distrusted: 0,
             };
-            answer.send(vec![refused]).unwrap();
+            answer.send(Reload { dry_run, certificates: vec![refused], ..Reload::default() }).unwrap();
         }
     });
     commands

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::Error;
 use crate::admin::state::{Certificates, Check, Outcome, Reloaded as Report};
 use crate::config::Config;
+use crate::config::difference::{Changes, Subject};
 use crate::logging::chain;
 use crate::metrics::Metrics;
 use crate::metrics::tls::{Expiry, Kind, Reload, Side as Labels};
@@ -26,11 +26,9 @@ const SAY_AGAIN: Duration = Duration::from_secs(3600);
 const SAY_SOON_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
 /// All sides that speak TLS.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Sides {
-    sides: Vec<Side>,
-    /// One look at a time: the timer, a signal and an admin may come together.
-    looking: Mutex<()>,
+    sides: Vec<Arc<Side>>,
 }
 
 /// The files of a listener, of a cluster, or of what a listener's clients are towards its cluster.
@@ -51,29 +49,80 @@ enum Part {
 }
 
 impl Sides {
-    /// Reads and checks the files of all sides.
+    /// Reads and checks the files of all sides. Those whose settings are as they were stay what they are.
     ///
     /// # Errors
     /// [`Error::Tls`] for the first side whose files cannot be used.
-    pub(super) fn load(config: &Config) -> Result<Self, Error> {
+    pub(super) fn load(config: &Config, before: &Self, changes: &Changes) -> Result<Self, Error> {
         let mut sides = Vec::new();
+        let same = |listener: Option<&str>, cluster: Option<&str>, changed: bool| {
+            let is_it = |side: &&Arc<Side>| {
+                side.listener.as_deref() == listener && side.cluster.as_deref() == cluster
+            };
+            before.sides.iter().find(is_it).filter(|_| !changed).cloned()
+        };
+        let trust_changed = |cluster: &str| changes.touch(&Subject::Cluster(cluster.to_owned()), "tls");
         for cluster in &config.clusters {
-            if let Some(options) = &cluster.tls {
-                sides.push(Side::brokers(None, &cluster.name, options)?);
-            }
+            let Some(options) = &cluster.tls else { continue };
+            let name = &cluster.name;
+            let changed = trust_changed(name) || changes.touch(&Subject::Cluster(name.clone()), "discovery");
+            let load = || Side::brokers(None, name, options).map(Arc::new);
+            sides.push(same(None, Some(name), changed).map_or_else(load, Ok)?);
         }
         for listener in &config.listeners {
             let name = &listener.listen.name;
+            let changed = |setting: &str| changes.touch(&Subject::Listener(name.clone()), setting);
             if let Some(options) = &listener.tls {
-                sides.push(Side::clients(name, options)?);
+                let load = || Side::clients(name, options).map(Arc::new);
+                sides.push(same(Some(name), None, changed("tls")).map_or_else(load, Ok)?);
             }
             if let (Some(options), Some(cluster)) =
                 (&listener.upstream, config.clusters.get(listener.cluster))
             {
-                sides.push(Side::brokers(Some(name), &cluster.name, options)?);
+                let changed = changed("upstream_identity") || trust_changed(&cluster.name);
+                let load = || Side::brokers(Some(name), &cluster.name, options).map(Arc::new);
+                sides.push(same(Some(name), Some(&cluster.name), changed).map_or_else(load, Ok)?);
             }
         }
-        Ok(Self { sides, looking: Mutex::default() })
+        Ok(Self { sides })
+    }
+
+    /// Starts the series of the sides that are new, and ends those of the sides that are gone.
+    pub(super) fn count(&self, config: &Config, before: &Self, metrics: &Metrics) {
+        let in_both =
+            |side: &Arc<Side>, others: &Self| others.sides.iter().any(|o| o.labels() == side.labels());
+        for side in before.sides.iter().filter(|side| !in_both(side, self)) {
+            metrics.forget_side(side.labels());
+            if let (Part::Clients(_), Some(listener)) = (&side.part, &side.listener) {
+                metrics.forget_handshakes(listener);
+            }
+        }
+        for side in self.new(before) {
+            metrics.expect_reloads(side.labels());
+        }
+        for cluster in &config.clusters {
+            let verify = cluster.tls.as_ref().map(|client::Options { verify, .. }| *verify);
+            let had_tls = before.brokers(None, &cluster.name).is_some();
+            if verify.is_some() || had_tls {
+                metrics.set_unverified(&cluster.name, verify == Some(Verify::InsecureNone));
+            }
+        }
+        self.set_expiries(metrics);
+    }
+
+    /// Lets those leave whom the sides that are new would not let in by their certificates.
+    pub(super) async fn distrust(&self, before: &Self, registry: &Arc<Registry>) -> usize {
+        let mut distrusted = 0;
+        for side in self.new(before) {
+            distrusted += side.distrust(registry).await;
+        }
+        distrusted
+    }
+
+    /// The sides that were loaded anew.
+    fn new<'s>(&'s self, before: &'s Self) -> impl Iterator<Item = &'s Arc<Side>> {
+        let is_new = move |side: &&Arc<Side>| !before.sides.iter().any(|other| Arc::ptr_eq(side, other));
+        self.sides.iter().filter(is_new)
     }
 
     /// What ends the TLS of a listener's clients.
@@ -99,34 +148,12 @@ impl Sides {
         })
     }
 
-    /// Starts the series of all sides.
-    pub(super) fn count(&self, config: &Config, metrics: &Metrics) {
-        for side in &self.sides {
-            metrics.expect_reloads(side.labels());
-        }
-        for cluster in &config.clusters {
-            if let Some(client::Options { verify, .. }) = &cluster.tls {
-                metrics.set_unverified(&cluster.name, *verify == Verify::InsecureNone);
-            }
-        }
-        self.set_expiries(metrics);
-    }
-
     fn set_expiries(&self, metrics: &Metrics) {
-        metrics.set_expiries(self.sides.iter().flat_map(Side::expiries));
+        metrics.set_expiries(self.sides.iter().flat_map(|side| side.expiries()));
     }
 
-    /// Looks at all files, at every interval until dropped.
-    pub(super) async fn follow(&self, interval: Duration, metrics: &Metrics, registry: &Arc<Registry>) {
-        loop {
-            sleep(interval).await;
-            self.look(metrics, registry).await;
-        }
-    }
-
-    /// Looks at all files now and puts what is new and right to use.
+    /// Looks at all files now and puts what is new and right to use. One look at a time: the caller sees to it.
     pub(super) async fn look(&self, metrics: &Metrics, registry: &Arc<Registry>) -> Vec<Report> {
-        let _alone = self.looking.lock().await;
         let mut reports = Vec::with_capacity(self.sides.len());
         for side in &self.sides {
             reports.push(side.look(metrics, registry).await);
@@ -140,12 +167,12 @@ impl Sides {
 
     /// A line of readiness for each side. None makes the gateway unready: what it has it can still serve.
     pub(super) fn checks(&self) -> impl Iterator<Item = Check> + '_ {
-        self.sides.iter().flat_map(Side::checks)
+        self.sides.iter().flat_map(|side| side.checks())
     }
 
     /// Everything that is loaded.
     pub(super) fn certificates(&self) -> Vec<Certificates> {
-        let show = |side: &Side| Certificates {
+        let show = |side: &Arc<Side>| Certificates {
             listener: side.listener.clone(),
             cluster: side.cluster.clone(),
             status: side.status(),

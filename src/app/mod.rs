@@ -2,31 +2,31 @@
 
 mod certificates;
 mod pages;
+mod parts;
+mod reload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::admin::state::Command;
-use crate::config::{Config, Shutdown};
-use crate::connect::Dialer;
+use crate::config::Config;
+use crate::config::difference::Changes;
+use crate::config::file::Origin;
 use crate::drain::Signal;
 use crate::kafka::api;
 use crate::limits::Limits;
 use crate::logging::fold::Fold;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
-use crate::session::welcome::Tls;
-use crate::session::{Gate, ended};
-use crate::topology::reaching::Reaching;
-use crate::topology::{Discovery, Topology};
 use crate::{admin, listen, tls};
-use certificates::Sides;
+use parts::Parts;
+use reload::Reloading;
 
 /// The two runtimes of the process. Load on the data plane must not silence the probes.
 #[derive(Clone, Debug)]
@@ -54,6 +54,9 @@ pub enum Error {
         /// The file, the fault, and what to do.
         source: Box<tls::material::Error>,
     },
+    /// The process stops, and nothing new begins.
+    #[error("the process is stopping")]
+    Stopping,
 }
 
 /// The addresses that are really bound.
@@ -67,26 +70,34 @@ pub struct Bound {
 
 /// A gateway that runs.
 pub struct App {
-    bound: Bound,
-    clients: Signal,
-    control: Signal,
     state: Arc<State>,
-    shutdown: Shutdown,
 }
 
 /// What the parts share and the admin pages read.
 pub(crate) struct State {
-    config: Config,
-    bound: Bound,
+    /// What runs by the configuration in use.
+    parts: ArcSwap<Parts>,
+    reloading: Reloading,
+    runtimes: Runtimes,
+    clients: Signal,
+    control: Signal,
+    /// The admin address that is really bound, and who may ask there.
+    admin: Option<SocketAddr>,
+    access: Option<admin::Access>,
     started: Instant,
     started_at: SystemTime,
     draining: AtomicBool,
     metrics: Metrics,
     limits: Arc<Limits>,
     registry: Arc<Registry>,
-    topologies: Vec<Arc<Topology>>,
-    sides: Sides,
-    listener_limits: Vec<crate::limits::ListenerLimits>,
+    fold: Arc<Fold>,
+}
+
+impl State {
+    /// What runs now. Whoever keeps it may find that something else runs later.
+    fn parts(&self) -> Arc<Parts> {
+        self.parts.load_full()
+    }
 }
 
 /// How a stop went.
@@ -99,86 +110,77 @@ pub enum Stopped {
 }
 
 impl App {
-    /// Binds every port, then follows the clusters and accepts.
+    /// Binds every port, then follows the clusters and accepts. The configuration cannot be read again.
     ///
     /// # Errors
     /// [`Error`]: a port is not to be had, or the files of TLS cannot be used. Nothing runs then.
     pub async fn start(config: Config, runtimes: &Runtimes) -> Result<Self, Error> {
+        Self::start_from(Origin::Gone("the program".to_owned()), config, runtimes).await
+    }
+
+    /// As [`start`](Self::start), with a configuration that came from `origin` and is followed there.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_from(origin: Origin, config: Config, runtimes: &Runtimes) -> Result<Self, Error> {
         let names: Vec<&'static str> = api::APIS.iter().map(|api| api.name).collect();
         let metrics = Metrics::new(&names);
         metrics.expect_configs();
-        let (clients, control) = (Signal::new(), Signal::new());
-        let sides = Sides::load(&config)?;
-        sides.count(&config, &metrics);
-        let listeners = {
-            let _data = runtimes.data.enter();
-            bind(&config)?
-        };
         let admin = admin::bind(&config.admin).await.map_err(Error::Admin)?;
-        let bound = Bound {
-            admin: admin.as_ref().map(admin::Bound::address),
-            listeners: config
-                .listeners
-                .iter()
-                .map(|listener| {
-                    let addresses = listener.listen.ports().map(|(port, _)| port.address);
-                    (listener.listen.name.clone(), addresses.collect())
-                })
-                .collect(),
-        };
-        let topologies = {
-            let _control = runtimes.control.enter();
-            follow(&config, &bound, &sides, &metrics, &control)
-        };
-        let limits = Limits::new(config.limits);
-        let listener_limits: Vec<_> =
-            config.listeners.iter().map(|listener| limits.listener(listener.limits)).collect();
-        let shutdown = config.shutdown;
         let state = Arc::new(State {
-            bound: bound.clone(),
+            parts: ArcSwap::from_pointee(Parts::none(config.clone())),
+            reloading: Reloading::new(origin),
+            runtimes: runtimes.clone(),
+            clients: Signal::new(),
+            control: Signal::new(),
+            admin: admin.as_ref().map(admin::Bound::address),
+            access: admin.as_ref().map(admin::Bound::access),
             started: Instant::now(),
             started_at: SystemTime::now(),
             draining: AtomicBool::new(false),
             metrics,
-            limits,
-            registry: Arc::new(Registry::default()),
-            topologies,
-            sides,
-            listener_limits,
-            config,
+            limits: Limits::new(config.limits),
+            registry: Arc::default(),
+            fold: Arc::default(),
         });
-        {
-            let _data = runtimes.data.enter();
-            accept(listeners, &state, &clients);
-        }
+        let prepared = state.prepare(config, &Changes::default()).await?;
+        state.commit(prepared, &Changes::default()).await;
         let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
-        runtimes.control.spawn(attend(Arc::clone(&state), commanded, control.clone()));
+        runtimes.control.spawn(reload::attend(Arc::clone(&state), commanded));
         if let Some(admin) = admin {
-            let (pages, stop) = (pages::state(&state, commands), control.clone());
+            let (pages, stop) = (pages::state(&state, commands), state.control.clone());
             runtimes.control.spawn(async move { admin.serve(pages, stop.stopped()).await });
         }
-        for (name, addresses) in &bound.listeners {
-            let routes = state.config.listeners.iter().find(|l| l.listen.name == *name);
+        let app = Self { state };
+        app.tell();
+        Ok(app)
+    }
+
+    fn tell(&self) {
+        let parts = self.state.parts();
+        for listener in &parts.config.listeners {
+            let options = &listener.listen;
             tracing::info!(
-                listener = %name,
-                bind = addresses.first().map(tracing::field::display),
-                ports = addresses.len(),
-                advertise = routes.map(|l| l.listen.routes.bootstrap().0),
+                listener = %options.name,
+                bind = options.ports().next().map(|(port, _)| tracing::field::display(port.address)),
+                ports = options.ports().count(),
+                advertise = options.routes.bootstrap().0,
                 "listening",
             );
         }
         tracing::info!(
-            admin = bound.admin.as_ref().map(tracing::field::display),
-            max_connections = state.config.limits.max_connections,
-            held_bytes = state.config.limits.held_bytes,
+            admin = self.state.admin.as_ref().map(tracing::field::display),
+            max_connections = parts.config.limits.max_connections,
+            held_bytes = parts.config.limits.held_bytes,
             "started",
         );
-        Ok(Self { bound, clients, control, state, shutdown })
     }
 
     /// The addresses that are really bound.
-    pub fn bound(&self) -> &Bound {
-        &self.bound
+    pub fn bound(&self) -> Bound {
+        let parts = self.state.parts();
+        let listeners = parts.bound().map(|(name, addresses)| (name.to_owned(), addresses)).collect();
+        Bound { admin: self.state.admin, listeners }
     }
 
     /// Open client connections.
@@ -191,17 +193,16 @@ impl App {
         pages::readiness(&self.state).is_ready()
     }
 
-    /// Has all certificate files looked at now, as the timer does; what came of it is in the log. Does not
+    /// Has the configuration and all certificate files read again now; what came of it is in the log. Does not
     /// wait for it. Must be called within the control runtime.
     pub fn reload(&self) {
         let state = Arc::clone(&self.state);
-        tokio::spawn(async move {
-            let reports = state.sides.look(&state.metrics, &state.registry).await;
-            if reports.iter().all(|report| report.outcome == admin::state::Outcome::Unchanged) {
-                let sides = reports.len();
-                tracing::info!(sides, "asked to reload: the certificate files hold what is in use");
-            }
-        });
+        tokio::spawn(async move { state.reload(false).await });
+    }
+
+    /// The same, and waits for it. With `dry_run` nothing is changed.
+    pub async fn reloaded(&self, dry_run: bool) -> admin::state::Reload {
+        self.state.reload(dry_run).await
     }
 
     /// What `/metrics` says.
@@ -213,23 +214,26 @@ impl App {
     /// more and lets each connection finish. Dropped, it leaves everything running.
     pub async fn stop(self) -> Stopped {
         let begun = Instant::now();
-        self.state.draining.store(true, Ordering::Relaxed);
-        self.state.metrics.set_draining(true);
+        let state = &self.state;
+        state.draining.store(true, Ordering::Relaxed);
+        // What is being reloaded is reloaded to its end: nothing opens a port after this.
+        let shutdown = state.reloading.ended(|| state.parts().config.shutdown).await;
+        state.metrics.set_draining(true);
         tracing::info!(connections = self.connections(), "stopping: not ready from now on");
-        sleep(self.shutdown.ready_delay).await;
+        sleep(shutdown.ready_delay).await;
         tracing::info!(connections = self.connections(), "draining: no connection is accepted any more");
-        self.clients.drain();
-        let left = self.shutdown.hard_stop_after.saturating_sub(begun.elapsed());
-        let stopped = match timeout(left, self.clients.finished()).await {
+        state.clients.drain();
+        let left = shutdown.hard_stop_after.saturating_sub(begun.elapsed());
+        let stopped = match timeout(left, state.clients.finished()).await {
             Ok(()) => Stopped::Drained,
             Err(_) => {
                 let cut_off = self.connections();
                 tracing::warn!(connections = cut_off, "hard_stop_after has passed: connections are cut off");
-                self.clients.stop();
+                state.clients.stop();
                 Stopped::Forced(cut_off)
             }
         };
-        self.control.stop();
+        state.control.stop();
         tracing::info!("stopped");
         stopped
     }
@@ -237,100 +241,3 @@ impl App {
 
 /// Commands that wait; an admin who sends more waits to send.
 const COMMANDS_MAX: usize = 8;
-
-/// Follows the certificate files and does what admin asks, until the process stops.
-async fn attend(state: Arc<State>, mut commanded: mpsc::Receiver<Command>, stop: Signal) {
-    let follow = state.sides.follow(state.config.tls_reload_interval, &state.metrics, &state.registry);
-    let obey = async {
-        while let Some(Command::Reload { answer }) = commanded.recv().await {
-            let reports = state.sides.look(&state.metrics, &state.registry).await;
-            // Whoever asked may be gone.
-            let _ = answer.send(reports);
-        }
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = stop.stopped() => {}
-        () = follow => {}
-        () = obey => {}
-    }
-}
-
-/// Binds the ports of every listener.
-fn bind(config: &Config) -> Result<Vec<listen::Bound>, Error> {
-    config
-        .listeners
-        .iter()
-        .map(|listener| listen::Bound::bind(&listener.listen, &listen::Sockets::new()).map_err(Error::Listen))
-        .collect()
-}
-
-/// Starts to follow every cluster. None may lead back to the gateway itself.
-fn follow(
-    config: &Config,
-    bound: &Bound,
-    sides: &Sides,
-    metrics: &Metrics,
-    signal: &Signal,
-) -> Vec<Arc<Topology>> {
-    let own: Vec<SocketAddr> =
-        bound.listeners.iter().flat_map(|(_, addresses)| addresses).chain(&bound.admin).copied().collect();
-    config
-        .clusters
-        .iter()
-        .map(|cluster| {
-            let fixed = match &cluster.topology.discovery {
-                Discovery::Static(nodes) => nodes.values().cloned().collect(),
-                Discovery::Own(_) | Discovery::LearnOnly => Vec::new(),
-            };
-            let configured = cluster.topology.bootstrap.iter().cloned().chain(fixed);
-            let dialer = Dialer::new(cluster.connect.clone(), configured);
-            dialer.policy().forbid_own(own.clone());
-            let counts = metrics.cluster(&cluster.name);
-            let reaching = Reaching { dialer, tls: sides.brokers(None, &cluster.name) };
-            Topology::start(&cluster.name, cluster.topology.clone(), reaching, counts, signal.clone())
-        })
-        .collect()
-}
-
-/// Opens the doors.
-fn accept(listeners: Vec<listen::Bound>, state: &Arc<State>, signal: &Signal) {
-    let fold = Arc::new(Fold::default());
-    let config = &state.config;
-    for ((listener, bound), limits) in config.listeners.iter().zip(listeners).zip(&state.listener_limits) {
-        let (Some(cluster), Some(topology)) =
-            (config.clusters.get(listener.cluster), state.topologies.get(listener.cluster))
-        else {
-            continue;
-        };
-        let listener_metrics = state.metrics.listener(&listener.listen.name);
-        listener_metrics.expect_closed(ended::all(listener.tls.is_some()));
-        listener_metrics.expect_protocol_errors(ended::protocol_errors());
-        let name = &listener.listen.name;
-        let tls = state.sides.clients(name).map(|terminator| {
-            let metrics = state.metrics.handshakes(name);
-            metrics.expect_failures(ended::handshake_failures());
-            let handshakes = limits.handshakes();
-            Tls { terminator, handshakes, timeout: listener.handshake_timeout, metrics }
-        });
-        let gate = Arc::new(Gate {
-            networks: listener.networks.clone(),
-            proxy_protocol: listener.proxy_protocol.clone(),
-            tls,
-            upstream: state.sides.brokers(Some(name), &cluster.name),
-            listener: listener.listen.name.as_str().into(),
-            cluster: cluster.name.as_str().into(),
-            core: Arc::new(listener.core.clone()),
-            relay: listener.relay,
-            first_request_timeout: listener.first_request_timeout,
-            topology: Arc::clone(topology),
-            held: Arc::clone(state.limits.held()),
-            listener_metrics,
-            cluster_metrics: state.metrics.cluster(&cluster.name),
-            registry: Arc::clone(&state.registry),
-            fold: Arc::clone(&fold),
-            log_connections: config.log.connections,
-        });
-        listen::Running::open(bound, listen::Entrance { gate, limits: limits.clone() }, signal);
-    }
-}

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use super::State;
+use super::parts::Parts;
 use tokio::sync::mpsc;
 
 use crate::admin::state::{self, Broker, Check, Cluster, Command, Listener, Range, Readiness, Route, Status};
@@ -28,7 +29,7 @@ pub(super) fn state(state: &Arc<State>, commands: mpsc::Sender<Command>) -> stat
         listeners: ask(state, listeners),
         clusters: ask(state, clusters),
         routes: ask(state, routes),
-        certificates: ask(state, |state| state.sides.certificates()),
+        certificates: ask(state, |state| state.parts().sides.certificates()),
         connections: Arc::clone(&state.registry),
         commands,
     }
@@ -38,21 +39,25 @@ pub(super) fn state(state: &Arc<State>, commands: mpsc::Sender<Command>) -> stat
 /// would turn unready together.
 pub(super) fn readiness(state: &State) -> Readiness {
     let mut checks = Vec::new();
+    let parts = state.parts();
     if state.draining.load(Ordering::Relaxed) {
         checks.push(Check::fail("process", "stopping: clients should go elsewhere"));
     }
-    for (name, addresses) in &state.bound.listeners {
+    checks.push(state.reloading.check());
+    for (name, addresses) in parts.bound() {
         let first = addresses.first().map(ToString::to_string).unwrap_or_default();
         checks.push(Check::ok(
             format!("listener {name}"),
             format!("{} ports are bound, the bootstrap port on {first}", addresses.len()),
         ));
     }
-    checks.extend(state.sides.checks());
-    for (index, snapshot) in snapshots(state) {
+    checks.extend(parts.sides.checks());
+    for (index, snapshot) in snapshots(&parts) {
         let name = format!("cluster {}", snapshot.name);
         checks.push(match (&snapshot.refreshes.failing, snapshot.ready) {
-            (_, false) => Check::fail(name, unanswered(state, index, &snapshot)),
+            // What came later must not take away what was ready: all replicas read the same file.
+            (_, false) if !parts.is_first(index) => Check::warn(name, unanswered(&parts, index, &snapshot)),
+            (_, false) => Check::fail(name, unanswered(&parts, index, &snapshot)),
             (Some((since, error)), true) => {
                 Check::warn(name, format!("has not answered since {}: {error}", time(*since)))
             }
@@ -66,7 +71,7 @@ pub(super) fn readiness(state: &State) -> Readiness {
                 ));
             }
         }
-        for (listener, node) in unroutable(state, index, &snapshot) {
+        for (listener, node) in unroutable(&parts, index, &snapshot) {
             let name = format!("listener {}", listener.listen.name);
             checks.push(Check::warn(name, advice(&listener.listen, node)));
         }
@@ -74,11 +79,11 @@ pub(super) fn readiness(state: &State) -> Readiness {
     Readiness { checks }
 }
 
-fn unanswered(state: &State, index: usize, snapshot: &Snapshot) -> String {
+fn unanswered(parts: &Parts, index: usize, snapshot: &Snapshot) -> String {
     if let Some((since, error)) = &snapshot.refreshes.failing {
         return format!("has not answered since {}: {error}", time(*since));
     }
-    match state.config.clusters.get(index).map(|cluster| &cluster.topology.discovery) {
+    match parts.config.clusters.get(index).map(|cluster| &cluster.topology.discovery) {
         Some(Discovery::LearnOnly) => {
             "no broker was reached yet; the cluster is learn-only, so brokers become known as clients ask"
                 .to_owned()
@@ -92,8 +97,9 @@ pub(super) fn metrics(state: &State) -> String {
     let held = state.limits.held();
     state.metrics.set_buffered(held.bytes(), held.budget());
     state.metrics.set_ready(readiness(state).is_ready());
-    for (index, snapshot) in snapshots(state) {
-        let mut nodes: Vec<_> = unroutable(state, index, &snapshot).map(|(_, node)| node).collect();
+    let parts = state.parts();
+    for (index, snapshot) in snapshots(&parts) {
+        let mut nodes: Vec<_> = unroutable(&parts, index, &snapshot).map(|(_, node)| node).collect();
         nodes.sort_unstable();
         nodes.dedup();
         state.metrics.cluster(&snapshot.name).set_unroutable(nodes.len());
@@ -116,18 +122,22 @@ fn status(state: &State) -> Status {
 }
 
 fn listeners(state: &State) -> Vec<Listener> {
-    let parts = state.config.listeners.iter().zip(&state.listener_limits);
+    let parts = state.parts();
     let mut listeners: Vec<_> = parts
-        .map(|(listener, limits)| {
+        .config
+        .listeners
+        .iter()
+        .zip(&parts.listeners)
+        .map(|(listener, running)| {
             let routes = &listener.listen.routes;
             Listener {
                 name: listener.listen.name.clone(),
-                cluster: cluster_name(state, listener.cluster),
+                cluster: cluster_name(&parts, listener.cluster),
                 bind: binds(listener, listener.listen.port),
                 advertise: advertise(routes.bootstrap()),
                 mode: routes.mode().to_owned(),
                 ranges: ranges(routes),
-                connections: limits.connections(),
+                connections: running.limits.connections(),
             }
         })
         .collect();
@@ -147,13 +157,14 @@ fn ranges(routes: &Routes) -> Vec<Range> {
 }
 
 fn clusters(state: &State) -> Vec<Cluster> {
-    let mut clusters: Vec<_> = snapshots(state)
+    let parts = state.parts();
+    let mut clusters: Vec<_> = snapshots(&parts)
         .map(|(index, snapshot)| {
-            let mut outside: Vec<_> = unroutable(state, index, &snapshot).map(|(_, node)| node.0).collect();
+            let mut outside: Vec<_> = unroutable(&parts, index, &snapshot).map(|(_, node)| node.0).collect();
             outside.sort_unstable();
             outside.dedup();
             Cluster {
-                discovery: discovery(state, index).to_owned(),
+                discovery: discovery(&parts, index).to_owned(),
                 answered: snapshot.ready,
                 bootstrap: snapshot.bootstrap.iter().map(|(address, _)| address.to_string()).collect(),
                 brokers: snapshot.brokers.iter().map(broker).collect(),
@@ -178,12 +189,13 @@ fn broker((node, address, reach): &(NodeId, HostPort, Reach)) -> Broker {
 }
 
 fn routes(state: &State) -> Vec<Route> {
-    let mut listeners: Vec<_> = state.config.listeners.iter().collect();
+    let parts = state.parts();
+    let mut listeners: Vec<_> = parts.config.listeners.iter().collect();
     listeners.sort_by(|a, b| a.listen.name.cmp(&b.listen.name));
     let mut all = Vec::new();
     for listener in listeners {
-        let Some(topology) = state.topologies.get(listener.cluster) else { continue };
-        let snapshot = topology.snapshot();
+        let Some(cluster) = parts.clusters.get(listener.cluster) else { continue };
+        let snapshot = cluster.topology.snapshot();
         let routes = &listener.listen.routes;
         let first = snapshot.bootstrap.first();
         let route = |node: Option<NodeId>| Route {
@@ -215,17 +227,17 @@ fn routes(state: &State) -> Vec<Route> {
     all
 }
 
-fn snapshots(state: &State) -> impl Iterator<Item = (usize, Snapshot)> + '_ {
-    state.topologies.iter().map(|topology| topology.snapshot()).enumerate()
+fn snapshots(parts: &Parts) -> impl Iterator<Item = (usize, Snapshot)> + '_ {
+    parts.clusters.iter().map(|cluster| cluster.topology.snapshot()).enumerate()
 }
 
 /// The known nodes of a cluster that a listener has no port for.
 fn unroutable<'a>(
-    state: &'a State,
+    parts: &'a Parts,
     cluster: usize,
     snapshot: &'a Snapshot,
 ) -> impl Iterator<Item = (&'a config::Listener, NodeId)> {
-    let listeners = state.config.listeners.iter().filter(move |listener| listener.cluster == cluster);
+    let listeners = parts.config.listeners.iter().filter(move |listener| listener.cluster == cluster);
     listeners.flat_map(|listener| {
         let nodes = snapshot.brokers.iter().map(|(node, ..)| *node);
         nodes
@@ -268,12 +280,12 @@ fn advertise((host, port): (&str, u16)) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-fn cluster_name(state: &State, index: usize) -> String {
-    state.config.clusters.get(index).map(|cluster| cluster.name.clone()).unwrap_or_default()
+fn cluster_name(parts: &Parts, index: usize) -> String {
+    parts.config.clusters.get(index).map(|cluster| cluster.name.clone()).unwrap_or_default()
 }
 
-fn discovery(state: &State, index: usize) -> &'static str {
-    match state.config.clusters.get(index).map(|cluster| &cluster.topology.discovery) {
+fn discovery(parts: &Parts, index: usize) -> &'static str {
+    match parts.config.clusters.get(index).map(|cluster| &cluster.topology.discovery) {
         Some(Discovery::Own(_)) | None => "own",
         Some(Discovery::Static(_)) => "static",
         Some(Discovery::LearnOnly) => "learn-only",

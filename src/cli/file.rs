@@ -1,14 +1,15 @@
 //! The configuration file: which one, its text, and what it comes to.
 
-use std::fs;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::Global;
 use super::{Exit, output};
 use crate::config::diagnostic::Diagnostics;
+use crate::config::file::Origin;
 use crate::config::{self, Config, FILE_BYTES_MAX, Surroundings};
 use crate::limits::machine::Machine;
+use crate::logging::chain;
 
 /// Where a file is looked for, in this order.
 const DEFAULTS: [&str; 2] = ["gatehouse.yaml", "/etc/gatehouse/gatehouse.yaml"];
@@ -17,17 +18,30 @@ const DEFAULTS: [&str; 2] = ["gatehouse.yaml", "/etc/gatehouse/gatehouse.yaml"];
 pub(super) struct Source {
     pub(super) name: String,
     text: String,
+    path: Option<PathBuf>,
 }
 
 impl Source {
     /// A text that was not read from a file.
     pub(super) fn new(name: &str, text: String) -> Self {
-        Self { name: name.to_owned(), text }
+        Self { name: name.to_owned(), text, path: None }
     }
 
     /// What it comes to, with warnings, or what is wrong with it.
     pub(super) fn load(&self, surroundings: &Surroundings) -> Result<(Config, Diagnostics), Diagnostics> {
         config::load(&self.name, &self.text, surroundings)
+    }
+
+    /// Where it can be read again. The files of certificates are followed apart from it: one that is wrong keeps
+    /// no other setting from being used.
+    pub(super) fn origin(&self, surroundings: Surroundings) -> Origin {
+        match &self.path {
+            None => Origin::Gone(self.name.clone()),
+            Some(path) => Origin::File {
+                path: path.clone(),
+                surroundings: Box::new(Surroundings { certificates: false, ..surroundings }),
+            },
+        }
     }
 
     /// What the text means, for who only wants to look: keys are not read. What is wrong or doubtful is written
@@ -84,20 +98,13 @@ pub(super) fn read(global: &Global) -> Result<Source, Exit> {
         let mut text = String::new();
         // One byte more than is taken, so that a longer text is refused and not cut.
         return match io::stdin().lock().take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text) {
-            Ok(_) => Ok(Source { name: "<stdin>".to_owned(), text }),
+            Ok(_) => Ok(Source::new("<stdin>", text)),
             Err(error) => refuse(&format!("standard input cannot be read: {error}")),
         };
     }
-    let name = path.display().to_string();
-    if path.is_dir() {
-        return refuse(&format!("{name} is a directory; the configuration is one file"));
-    }
-    let mut text = String::new();
-    let read =
-        fs::File::open(path).and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_string(&mut text));
-    match read {
-        Ok(_) => Ok(Source { name, text }),
-        Err(error) => refuse(&format!("{name} cannot be read: {error}")),
+    match config::file::read(path) {
+        Ok(text) => Ok(Source { name: path.display().to_string(), text, path: Some(path.to_owned()) }),
+        Err(error) => refuse(&chain(&error)),
     }
 }
 

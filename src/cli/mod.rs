@@ -4,7 +4,6 @@ mod args;
 mod cert;
 mod check;
 mod demo;
-mod effective;
 mod explain;
 mod file;
 mod output;

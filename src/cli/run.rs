@@ -9,6 +9,7 @@ use super::file::{self, Source};
 use super::process::{self, Signals};
 use crate::app::{App, Runtimes, Stopped};
 use crate::config::Config;
+use crate::config::file::Origin;
 use crate::logging::chain;
 
 pub(super) fn file(global: &Global) -> Exit {
@@ -45,7 +46,8 @@ fn as_file(proxy: &Proxy) -> String {
 }
 
 fn run(source: &Source, global: &Global) -> Exit {
-    let (config, warnings) = match source.load(&file::surroundings()) {
+    let surroundings = file::surroundings();
+    let (config, warnings) = match source.load(&surroundings) {
         Ok(loaded) => loaded,
         Err(diagnostics) => return source.explain(&diagnostics),
     };
@@ -54,14 +56,14 @@ fn run(source: &Source, global: &Global) -> Exit {
         for warning in warnings.iter() {
             tracing::warn!(code = %warning.code, setting = warning.path, "{}", warning.title);
         }
-        serve(config, runtimes)
+        serve(config, source.origin(surroundings), runtimes)
     })
 }
 
 /// Runs until a signal. The second signal leaves at once, whatever the first one's stop still does.
-async fn serve(config: Config, runtimes: Runtimes) -> io::Result<Exit> {
+async fn serve(config: Config, origin: Origin, runtimes: Runtimes) -> io::Result<Exit> {
     let mut signals = Signals::new()?;
-    let app = match App::start(config, &runtimes).await {
+    let app = match App::start_from(origin, config, &runtimes).await {
         Ok(app) => app,
         Err(error) => {
             tracing::error!(error = chain(&error), "not started");

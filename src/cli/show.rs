@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::args::{Arguments, Format, Global};
 use super::output::Output;
-use super::{Exit, effective, file};
+use super::{Exit, file};
+use crate::config::effective;
 
 /// Every setting, its default and what it means.
 pub(super) const EXAMPLE: &str = include_str!("example.yaml");

@@ -3,6 +3,10 @@
 mod check;
 pub mod codes;
 pub mod diagnostic;
+pub mod difference;
+pub mod effect;
+pub mod effective;
+pub mod file;
 pub mod yaml;
 
 use std::time::Duration;
@@ -122,6 +126,19 @@ impl Default for Shutdown {
             ready_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
             hard_stop_after: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Config {
+    /// Takes over from the configuration that a process was started with what it cannot change.
+    pub fn keep_what_needs_a_restart(&mut self, started: &Self) {
+        self.node_id.clone_from(&started.node_id);
+        self.admin.bind = started.admin.bind;
+        self.log.options.clone_from(&started.log.options);
+        if let Some(cluster) = started.clusters.first() {
+            let client_id = &cluster.topology.client_id;
+            self.clusters.iter_mut().for_each(|cluster| cluster.topology.client_id.clone_from(client_id));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a configuration comes to: every setting with its value, secrets left out.
 
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::cluster::{PortRange, Ports, Routes};
@@ -9,10 +10,18 @@ use crate::tls::identity::{Password, Source};
 use crate::tls::{Version, server};
 use crate::topology::Discovery;
 
-/// The settings with every default, in the order and by the names of the file.
-pub(super) fn config(config: &Config) -> Value {
-    let clusters = config.clusters.iter().map(|c| (c.name.clone(), cluster(c)));
-    let listeners = config.listeners.iter().map(|l| (l.listen.name.clone(), listener(l, config)));
+/// What stands in the place of a secret.
+pub(super) type Veil<'v> = &'v dyn Fn(&SecretString) -> String;
+
+/// The settings with every default, by the names of the file, and without secrets.
+pub fn config(config: &Config) -> Value {
+    all(config, &|_| "***".to_owned())
+}
+
+/// The same with something else in the place of each secret.
+pub(super) fn all(config: &Config, secret: Veil<'_>) -> Value {
+    let clusters = config.clusters.iter().map(|c| (c.name.clone(), cluster(c, secret)));
+    let listeners = config.listeners.iter().map(|l| (l.listen.name.clone(), listener(l, config, secret)));
     let requests = config.listeners.first().map(|listener| &listener.core);
     let duration = |duration| humantime::format_duration(duration).to_string();
     let mut value = json!({
@@ -46,13 +55,13 @@ pub(super) fn config(config: &Config) -> Value {
     if !config.admin.hosts.is_empty() {
         value["admin"]["hosts"] = json!(config.admin.hosts);
     }
-    if config.admin.token.is_some() {
-        value["admin"]["token"] = json!("***");
+    if let Some(token) = &config.admin.token {
+        value["admin"]["token"] = json!(secret(token));
     }
     value
 }
 
-fn cluster(cluster: &Cluster) -> Value {
+fn cluster(cluster: &Cluster, secret: Veil<'_>) -> Value {
     let duration = |duration| humantime::format_duration(duration).to_string();
     let texts = |texts: &mut dyn Iterator<Item = String>| texts.collect::<Vec<_>>();
     let topology = &cluster.topology;
@@ -74,7 +83,7 @@ fn cluster(cluster: &Cluster) -> Value {
     if let Some(tls) = &cluster.tls {
         value["tls"] = upstream(tls);
         if let Some(source) = &tls.identity {
-            value["discovery"]["tls"] = identity(source);
+            value["discovery"]["tls"] = identity(source, secret);
         }
     }
     match &topology.discovery {
@@ -83,7 +92,7 @@ fn cluster(cluster: &Cluster) -> Value {
             value["discovery"]["sasl"] = json!({
                 "mechanism": credential.mechanism.as_str(),
                 "username": credential.username,
-                "password": "***",
+                "password": secret(&credential.password),
             });
         }
         Discovery::Static(nodes) => {
@@ -95,7 +104,7 @@ fn cluster(cluster: &Cluster) -> Value {
     value
 }
 
-fn listener(listener: &Listener, config: &Config) -> Value {
+fn listener(listener: &Listener, config: &Config, secret: Veil<'_>) -> Value {
     let duration = |duration| humantime::format_duration(duration).to_string();
     let options = &listener.listen;
     let bind = |ip: std::net::IpAddr| std::net::SocketAddr::new(ip, options.port);
@@ -129,14 +138,14 @@ fn listener(listener: &Listener, config: &Config) -> Value {
         value["limits"]["max_connection_age"] = json!(duration(age));
     }
     if let Some(tls) = &listener.tls {
-        value["tls"] = terminated(tls);
+        value["tls"] = terminated(tls, secret);
         value["limits"]["handshake_timeout"] = json!(duration(listener.handshake_timeout));
         if let Some(limit) = listener.limits.handshakes_per_second {
             value["limits"]["handshakes_per_second"] = json!(limit);
         }
     }
     if let Some(source) = listener.upstream.as_ref().and_then(|tls| tls.identity.as_ref()) {
-        value["upstream_identity"]["tls"] = identity(source);
+        value["upstream_identity"]["tls"] = identity(source, secret);
     }
     if let Some(proxy) = &listener.proxy_protocol {
         let networks = proxy.required_from.iter().map(ToString::to_string);
@@ -172,9 +181,9 @@ fn routing(routes: &Routes) -> Value {
 }
 
 /// TLS towards clients.
-fn terminated(tls: &server::Options) -> Value {
+fn terminated(tls: &server::Options, secret: Veil<'_>) -> Value {
     let mut value = json!({
-        "certificates": tls.certificates.iter().map(identity).collect::<Vec<_>>(),
+        "certificates": tls.certificates.iter().map(|source| identity(source, secret)).collect::<Vec<_>>(),
         "min_version": version(tls.min_version),
         "client_auth": match &tls.clients {
             None => "none",
@@ -216,26 +225,27 @@ fn version(version: Version) -> &'static str {
     }
 }
 
-fn identity(source: &Source) -> Value {
-    let secret = |password: &Password| match password {
+fn identity(source: &Source, secret: Veil<'_>) -> Value {
+    let shown = |password: &Password| match password {
         Password::File(path) => json!({ "file": path }),
-        Password::Text(_) => json!("***"),
+        Password::Text(text) => json!(secret(text)),
     };
     match source {
         Source::Pem { cert, key, password: None } => json!({ "cert": cert, "key": key }),
         Source::Pem { cert, key, password: Some(password) } => {
-            json!({ "cert": cert, "key": key, "key_password": secret(password) })
+            json!({ "cert": cert, "key": key, "key_password": shown(password) })
         }
-        Source::Pkcs12 { file, password } => json!({ "pkcs12": file, "password": secret(password) }),
+        Source::Pkcs12 { file, password } => json!({ "pkcs12": file, "password": shown(password) }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::show::EXAMPLE;
     use crate::config::{Surroundings, load};
     use crate::limits::machine::Machine;
+
+    const EXAMPLE: &str = include_str!("../cli/example.yaml");
 
     fn load_text(text: &str) -> Config {
         let surroundings = Surroundings {
