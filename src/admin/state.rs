@@ -62,7 +62,7 @@ pub struct Reload {
     /// Why the configuration is refused, or cannot be read again.
     pub error: Option<String>,
     /// Every fault of the file, as `validate -o json` has them; warnings where it has no fault.
-    pub diagnostics: serde_json::Value,
+    pub diagnostics: Vec<serde_json::Value>,
     /// The same for a person.
     pub explained: String,
     /// What came of the look at the certificate files of each side; none in a dry run.

@@ -152,7 +152,7 @@ impl State {
         let (found, warnings) = self.read().await;
         let mut reload = state::Reload { dry_run, ..self.outcome(found, asked).await };
         if let Some(warnings) = warnings {
-            reload.diagnostics = warnings.json();
+            reload.diagnostics = warnings.list();
             reload.explained = warnings.to_string();
         }
         if !dry_run {
@@ -238,7 +238,7 @@ impl State {
             Found::Wrong(error) => {
                 self.refused(chain(&error), asked);
                 let (diagnostics, explained) = match &error {
-                    file::Error::Wrong { diagnostics, .. } => (diagnostics.json(), diagnostics.to_string()),
+                    file::Error::Wrong { diagnostics, .. } => (diagnostics.list(), diagnostics.to_string()),
                     _ => Default::default(),
                 };
                 let error = Some(chain(&error));

@@ -200,6 +200,11 @@ impl Diagnostics {
 
     /// For programs: an array with the stable field names of `validate -o json`.
     pub fn json(&self) -> serde_json::Value {
+        self.list().into()
+    }
+
+    /// The items of that array.
+    pub fn list(&self) -> Vec<serde_json::Value> {
         #[derive(Serialize)]
         struct Bytes {
             start: usize,
