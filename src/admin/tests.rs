@@ -323,12 +323,21 @@ async fn a_reload_takes_post_and_the_token_and_says_what_was_refused() {
         assert_eq!(answer.status, 405, "{method}");
         assert!(answer.head.contains("\r\nallow: post"), "{answer:?}");
     }
-    let answer = served.ask("POST", RELOAD, bearer).await;
-    let expected = serde_json::json!({ "certificates": [{
-        "listener": "office", "cluster": null, "outcome": "refused",
-        "error": "/tls/tls.crt is empty", "distrusted": 0,
-    }]});
-    assert_eq!((answer.status, answer.json()), (422, expected));
+    for (query, dry_run) in
+        [("", false), ("?dry_run", true), ("?dry_run=true", true), ("?dry_run=false", false)]
+    {
+        let answer = served.ask("POST", &format!("{RELOAD}{query}"), bearer).await;
+        let expected = serde_json::json!({
+            "dry_run": dry_run, "config": "unchanged", "changes": [], "draining": 0, "may_drain_more": false,
+            "error": null, "diagnostics": [], "explained": "",
+            "certificates": [{
+                "listener": "office", "cluster": null, "outcome": "refused",
+                "error": "/tls/tls.crt is empty", "distrusted": 0,
+            }],
+        });
+        assert_eq!((answer.status, answer.json()), (422, expected));
+    }
+    served.ask("POST", "/api/v1/reload?dry_run=maybe", bearer).await.is_problem(400);
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ impl Sides {
                 metrics.forget_handshakes(listener);
             }
         }
-        for side in self.new(before) {
+        for side in self.anew(before) {
             metrics.expect_reloads(side.labels());
         }
         for cluster in &config.clusters {
@@ -113,14 +113,14 @@ impl Sides {
     /// Lets those leave whom the sides that are new would not let in by their certificates.
     pub(super) async fn distrust(&self, before: &Self, registry: &Arc<Registry>) -> usize {
         let mut distrusted = 0;
-        for side in self.new(before) {
+        for side in self.anew(before) {
             distrusted += side.distrust(registry).await;
         }
         distrusted
     }
 
     /// The sides that were loaded anew.
-    fn new<'s>(&'s self, before: &'s Self) -> impl Iterator<Item = &'s Arc<Side>> {
+    fn anew<'s>(&'s self, before: &'s Self) -> impl Iterator<Item = &'s Arc<Side>> {
         let is_new = move |side: &&Arc<Side>| !before.sides.iter().any(|other| Arc::ptr_eq(side, other));
         self.sides.iter().filter(is_new)
     }

@@ -48,6 +48,15 @@ pub(super) struct Listener {
     running: Arc<Running>,
 }
 
+/// From what runs to what is to run.
+#[derive(Clone, Copy)]
+struct Step<'s> {
+    before: &'s Parts,
+    /// As far as it is there already: clusters before listeners.
+    next: &'s Parts,
+    changes: &'s Changes,
+}
+
 /// Everything for the next parts that may not be to be had. Nothing has changed yet.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -152,18 +161,17 @@ impl State {
         }
         let mut next = Parts { sides: Arc::new(sides), ..Parts::none(config) };
         self.close_listeners(&before, &next.config).await;
+        let mut clusters = Vec::with_capacity(next.config.clusters.len());
         for cluster in &next.config.clusters {
-            let follows = self.cluster(cluster, &next.sides, before.cluster(&cluster.name), changes).await;
-            next.clusters.push(follows);
+            clusters.push(self.cluster(cluster, Step { before: &before, next: &next, changes }).await);
         }
+        next.clusters = clusters;
+        let mut listeners = Vec::with_capacity(bound.len());
         for (listener, bound) in next.config.listeners.iter().zip(bound) {
-            let Some(cluster) = next.clusters.get(listener.cluster) else { continue };
-            let was = before.listener(&listener.listen.name);
-            let Some(opened) = self.listener(listener, bound, (&next, cluster), was, changes).await else {
-                continue;
-            };
-            next.listeners.push(opened);
+            let step = Step { before: &before, next: &next, changes };
+            listeners.extend(self.listener(listener, bound, step).await);
         }
+        next.listeners = listeners;
         let own: Vec<_> = next.bound().flat_map(|(_, addresses)| addresses).chain(self.admin).collect();
         next.clusters.iter().for_each(|cluster| cluster.topology.forbid_own(own.clone()));
         let next = Arc::new(next);
@@ -173,14 +181,9 @@ impl State {
     }
 
     /// Follows a cluster, or goes on doing so.
-    async fn cluster(
-        &self,
-        cluster: &config::Cluster,
-        sides: &Sides,
-        was: Option<&Cluster>,
-        changes: &Changes,
-    ) -> Cluster {
-        let changed = changes.touch(&Subject::Cluster(cluster.name.clone()), "");
+    async fn cluster(&self, cluster: &config::Cluster, step: Step<'_>) -> Cluster {
+        let was = step.before.cluster(&cluster.name);
+        let changed = step.changes.touch(&Subject::Cluster(cluster.name.clone()), "");
         if let Some(was) = was.filter(|_| !changed) {
             return was.clone();
         }
@@ -190,9 +193,9 @@ impl State {
         };
         let configured = cluster.topology.bootstrap.iter().cloned().chain(fixed);
         let dialer = Dialer::new(cluster.connect.clone(), configured);
-        let own = self.parts().bound().flat_map(|(_, addresses)| addresses).chain(self.admin).collect();
-        dialer.policy().forbid_own(own);
-        let reaching = Reaching { dialer, tls: sides.brokers(None, &cluster.name) };
+        let bound = step.next.bound().flat_map(|(_, addresses)| addresses);
+        dialer.policy().forbid_own(bound.chain(self.admin).collect());
+        let reaching = Reaching { dialer, tls: step.next.sides.brokers(None, &cluster.name) };
         let options = cluster.topology.clone();
         match was {
             Some(was) => {
@@ -203,7 +206,7 @@ impl State {
                 let _control = self.runtimes.control.enter();
                 let (counts, signal) = (self.metrics.cluster(&cluster.name), self.control.child());
                 let topology = Topology::start(&cluster.name, options, reaching, counts, signal.child());
-                Cluster { topology, signal, first: self.parts().listeners.is_empty() }
+                Cluster { topology, signal, first: step.before.listeners.is_empty() }
             }
         }
     }
@@ -213,11 +216,10 @@ impl State {
         &self,
         listener: &config::Listener,
         bound: listen::Bound,
-        (next, cluster): (&Parts, &Cluster),
-        was: Option<&Listener>,
-        changes: &Changes,
+        step: Step<'_>,
     ) -> Option<Listener> {
-        let moves = changes.touch(&Subject::Listener(listener.listen.name.clone()), "cluster");
+        let was = step.before.listener(&listener.listen.name);
+        let moves = step.changes.touch(&Subject::Listener(listener.listen.name.clone()), "cluster");
         let limits = match was {
             Some(was) => was.limits.clone(),
             None => self.limits.listener(listener.limits),
@@ -226,7 +228,7 @@ impl State {
         // Who is still connected to another cluster must not hear of the nodes of this one.
         let routes =
             was.filter(|_| !moves).map_or_else(|| listener.core.routes.clone(), |was| was.routes.clone());
-        let gate = self.gate(listener, (next, cluster), &limits, routes.clone())?;
+        let gate = self.gate(listener, step.next, &limits, routes.clone())?;
         let entrance = Entrance { gate: Arc::new(gate), limits: limits.clone() };
         let running = match was {
             Some(was) => {
@@ -249,11 +251,12 @@ impl State {
     fn gate(
         &self,
         listener: &config::Listener,
-        (next, cluster): (&Parts, &Cluster),
+        next: &Parts,
         limits: &ListenerLimits,
         routes: LiveRoutes,
     ) -> Option<Gate> {
-        let (name, cluster_name) = (&listener.listen.name, &next.config.clusters.get(listener.cluster)?.name);
+        let (name, cluster) = (&listener.listen.name, next.clusters.get(listener.cluster)?);
+        let cluster_name = &next.config.clusters.get(listener.cluster)?.name;
         let listener_metrics = self.metrics.listener(name);
         listener_metrics.expect_closed(ended::all(listener.tls.is_some()));
         listener_metrics.expect_protocol_errors(ended::protocol_errors());

@@ -236,7 +236,7 @@ impl State {
                 ..reload(Configured::NoFile, &Changes::default(), 0)
             },
             Found::Wrong(error) => {
-                self.refused(chain(&error), asked);
+                self.refused(&chain(&error), asked);
                 let (diagnostics, explained) = match &error {
                     file::Error::Wrong { diagnostics, .. } => (diagnostics.list(), diagnostics.to_string()),
                     _ => Default::default(),
@@ -250,7 +250,7 @@ impl State {
                     Ok(draining) => reload(Configured::Applied, &changes, draining),
                     Err(error) => {
                         let error = chain(&error);
-                        self.refused(error.clone(), asked);
+                        self.refused(&error, asked);
                         let refused = reload(Configured::Refused, &changes, 0);
                         state::Reload { error: Some(error), ..refused }
                     }
@@ -308,7 +308,7 @@ impl State {
         known.waiting = waiting;
     }
 
-    fn refused(&self, text: String, asked: Asked) {
+    fn refused(&self, text: &str, asked: Asked) {
         if asked == Asked::ToTell {
             return;
         }
@@ -321,7 +321,7 @@ impl State {
             }
             fault.said = now;
         } else {
-            known.fault = Some(Fault { text: text.clone(), since: SystemTime::now(), said: now });
+            known.fault = Some(Fault { text: text.to_owned(), since: SystemTime::now(), said: now });
         }
         tracing::error!(error = text, "the configuration is refused: what was in use before stays in use");
     }
