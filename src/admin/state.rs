@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::registry::Registry;
@@ -47,7 +47,7 @@ pub enum Command {
 }
 
 /// What came of a configuration that was read again.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Reload {
     /// Whether nothing was changed, whatever is said below.
     pub dry_run: bool,
@@ -78,7 +78,7 @@ impl Reload {
 }
 
 /// What became of a configuration that was read again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Configured {
     /// It says what is in use.
@@ -93,7 +93,7 @@ pub enum Configured {
 }
 
 /// One setting that is different.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Change {
     /// Where it stands in the file.
     pub path: String,
@@ -114,7 +114,7 @@ pub struct Change {
 }
 
 /// What came of a look at the files of one side.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Reloaded {
     /// The listener; null for what only a cluster has.
     pub listener: Option<String>,
@@ -129,7 +129,7 @@ pub struct Reloaded {
 }
 
 /// How a look at files ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// They hold what is in use.

@@ -66,7 +66,7 @@ impl Reloading {
         let time = |at: SystemTime| humantime::format_rfc3339_seconds(at).to_string();
         if let Some(Fault { text, since, .. }) = &known.fault {
             let (since, of) = (time(*since), time(known.since));
-            let detail = format!("refused since {since}, so that of {of} stays in use: {text}");
+            let detail = format!("refused since {since}; the one of {of} stays: {text}");
             return Check::warn("configuration", detail);
         }
         if let Some(first) = known.waiting.first() {
@@ -80,7 +80,7 @@ impl Reloading {
                 format!("waits for a restart of the process: {change}{more}"),
             );
         }
-        Check::ok("configuration", format!("in use since {}", time(known.since)))
+        Check::ok("configuration", format!("read at {}", time(known.since)))
     }
 
     /// Waits until nothing is being reloaded, and asks then.

@@ -16,8 +16,9 @@ Examples:
   gatehouse validate && gatehouse check
   gatehouse run --config /etc/gatehouse/gatehouse.yaml
 
-Exit codes: 0 done, 1 failed, 2 wrong command line, 3 a check failed, 66 no configuration file, 71 the system refused
-(port in use), 78 wrong configuration, 130 and 143 left at a second signal.")]
+Exit codes: 0 done, 1 failed, 2 wrong command line, 3 a check failed, 66 no configuration file, 69 the
+gateway is not reached, 71 the system refused (port in use), 77 admin token refused, 78 wrong
+configuration, 130 and 143 left at a second signal.")]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) global: Global,
@@ -151,6 +152,18 @@ Examples:
   gatehouse routes
   gatehouse routes --output json | jq '.[] | select(.node == 3)'")]
     Routes,
+    /// Have the gateway that runs read its file again; connections that are not concerned stay
+    #[command(after_help = "\
+Examples:
+  gatehouse reload --dry-run
+  gatehouse reload
+  GATEHOUSE_ADMIN_TOKEN_FILE=/run/secrets/token gatehouse reload --admin http://10.0.0.7:9910
+
+Needs admin.token of the configuration, in GATEHOUSE_ADMIN_TOKEN or the file that
+GATEHOUSE_ADMIN_TOKEN_FILE names. A gateway follows its file by itself too, and reads it at HUP.
+
+Exit codes: 0 done, 69 not reached, 77 token refused, 78 the file is wrong and nothing was changed.")]
+    Reload(Reload),
     /// Show an example of the configuration, or what yours comes to
     #[command(after_help = "\
 Examples:
@@ -185,6 +198,27 @@ Examples:
   gatehouse version
   gatehouse version --output json")]
     Version,
+}
+
+/// Flags of `reload`.
+#[derive(Args, Debug)]
+pub(super) struct Reload {
+    /// Change nothing; show what would change
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) admin: Admin,
+}
+
+/// Flags of every command that asks a gateway which runs.
+#[derive(Args, Debug)]
+pub(super) struct Admin {
+    /// Admin address of the gateway [default: http://127.0.0.1:9910]
+    #[arg(long, value_name = "URL", env = "GATEHOUSE_ADMIN", hide_env_values = true)]
+    pub(super) admin: Option<String>,
+    /// How long to wait for the answer
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Duration,
 }
 
 /// What `config` shows.

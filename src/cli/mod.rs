@@ -1,5 +1,6 @@
 //! The command line: what is asked for, and which number the process ends with.
 
+mod admin;
 mod args;
 mod cert;
 mod check;
@@ -8,6 +9,7 @@ mod explain;
 mod file;
 mod output;
 mod process;
+mod reload;
 mod routes;
 mod run;
 mod show;
@@ -36,8 +38,12 @@ pub enum Exit {
     ChecksFailed = 3,
     /// The configuration file is missing or cannot be read.
     NoInput = 66,
+    /// The gateway cannot be reached at its admin address.
+    Unavailable = 69,
     /// The system refused: a port is in use, or descriptors are out.
     System = 71,
+    /// The admin token is missing or wrong.
+    Denied = 77,
     /// The configuration is wrong.
     Config = 78,
     /// Interrupted twice: left without draining.
@@ -86,6 +92,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Demo(demo) => demo::demo(&demo, &global, output),
         Command::Validate(validate) => validate::validate(&validate, &global, output),
         Command::Routes => routes::routes(&global, output),
+        Command::Reload(reload) => reload::reload(&reload, output),
         Command::Check(check) => check::check(&check, &global, output),
         Command::Cert { command } => cert::cert(&command, output),
         Command::Config { command: ConfigCommand::Example } => show::example(output),

@@ -13,6 +13,7 @@ mod limits;
 mod poll;
 mod proxy_protocol;
 mod records;
+mod reload;
 mod streams;
 mod tls;
 mod topology;
