@@ -20,7 +20,7 @@ async fn a_wrong_file_changes_nothing_and_says_so() {
     let followed = two(&toy, "0-9", "cluster: toy").await;
     let right = both(followed.ip, &toy, "0-9", "cluster: toy");
     let traffic = Traffic::at([followed.door(9092), followed.door(19_093)]).await;
-    let half = right.get(..right.len() / 2).unwrap_or_default();
+    let half = right.split("ranges").next().unwrap_or_default();
     let wrong = [
         ("listeners: [", "not YAML"),
         (&*right.replace("cluster: toy", "cluster: nowhere"), "nowhere"),
