@@ -719,3 +719,84 @@ fn the_two_minutes_of_tls_in_the_readme_work() {
     let output = Command::new("openssl").args(arguments).stdin(Stdio::null()).output().unwrap();
     assert!(stdout(&output).contains("Verify return code: 0 (ok)"), "{}{}", stdout(&output), stderr(&output));
 }
+
+fn metric(admin: &str, name: &str) -> Option<f64> {
+    let mut stream = TcpStream::connect(admin).ok()?;
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+#[test]
+fn a_gateway_reloads_its_file_when_it_is_asked_to() {
+    let (bind, admin) = free_addresses();
+    let text = config(&bind, &admin, "0s").replace("admin: { bind", "admin: { token: s3cret, bind");
+    let file = File::new("reload.yaml", &text);
+    let gateway = start(&file);
+    until("admin answers", || live(&admin));
+    let url = format!("http://{admin}");
+    let reload = |arguments: &[&str], token: &str| {
+        let mut command = command(&["reload", "--admin", &url]);
+        command.args(arguments).env("GATEHOUSE_ADMIN_TOKEN", token).output().unwrap()
+    };
+    let printed = |output: &Output| String::from_utf8(output.stdout.clone()).unwrap();
+    let said = |output: &Output| String::from_utf8(output.stderr.clone()).unwrap();
+
+    let same = reload(&[], "s3cret");
+    assert_eq!(
+        (code(&same), &*printed(&same)),
+        (0, "the file says what is in use; nothing is disconnected\n")
+    );
+    assert_eq!(code(&reload(&[], "wrong")), 77);
+
+    fs::write(&file.0, text.replace("cluster: main", "cluster: main\n    limits: { max_connections: 9 }"))
+        .unwrap();
+    let told = reload(&["--dry-run"], "s3cret");
+    let expected = "listener external  limits.max_connections not set -> 9  applies to new connections\n\
+                    could be reloaded; nothing is disconnected\n";
+    assert_eq!((code(&told), &*printed(&told)), (0, expected), "{}", said(&told));
+    let token = File::new("reload.token", "s3cret\n");
+    let by_file = command(&["reload", "--admin", &admin, "-o", "json"])
+        .env("GATEHOUSE_ADMIN_TOKEN_FILE", token.path())
+        .output()
+        .unwrap();
+    let json: Value = serde_json::from_slice(&by_file.stdout).unwrap();
+    assert_eq!((code(&by_file), &json["config"]), (0, &"applied".into()), "{json}");
+    assert_eq!(json["changes"][0]["path"], "listeners.external.limits.max_connections");
+
+    fs::write(&file.0, text.replace("cluster: main", "cluster: nowhere")).unwrap();
+    let wrong = reload(&[], "s3cret");
+    assert_eq!((code(&wrong), &*printed(&wrong)), (78, ""));
+    assert!(
+        said(&wrong).contains("nowhere") && said(&wrong).contains("nothing was changed"),
+        "{}",
+        said(&wrong)
+    );
+    assert_eq!(metric(&admin, "gatehouse_config_last_reload_successful"), Some(0.0));
+
+    fs::write(&file.0, &text).unwrap();
+    gateway.signal("HUP");
+    until("right again", || {
+        metric(&admin, "gatehouse_config_last_reload_successful").filter(|value| *value > 0.0)
+    });
+    drop(gateway);
+    let gone = reload(&[], "s3cret");
+    assert_eq!((code(&gone), said(&gone).contains("cannot be reached")), (69, true), "{}", said(&gone));
+    assert_eq!(code(&run(&["reload", "--admin", "https://127.0.0.1:1"])), 2);
+}
+
+#[test]
+fn what_came_from_standard_input_cannot_be_read_again() {
+    let (bind, admin) = free_addresses();
+    let text = config(&bind, &admin, "0s").replace("admin: { bind", "admin: { token: s3cret, bind");
+    let mut child = command(&["run", "-c", "-"]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let _gateway = Gateway(child);
+    until("admin answers", || live(&admin));
+    let output =
+        command(&["reload", "--admin", &admin]).env("GATEHOUSE_ADMIN_TOKEN", "s3cret").output().unwrap();
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(code(&output) == 1 && said.contains("came from <stdin>, which cannot be read again"), "{said}");
+}

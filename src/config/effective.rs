@@ -295,4 +295,27 @@ mod tests {
         }
         assert!(config(&load_text(&everything())).to_string().contains("***"));
     }
+
+    /// A setting that is not shown would not be found different by a reload.
+    #[test]
+    fn every_setting_of_the_example_is_shown() {
+        let text = everything();
+        let load: Value = serde_saphyr::from_str(&text.replace("${", "$${")).unwrap();
+        let shown = config(&load_text(&text));
+        let mut missing = Vec::new();
+        fn look(path: &str, written: &Value, shown: &Value, missing: &mut Vec<String>) {
+            let Value::Object(entries) = written else { return };
+            for (name, written) in entries {
+                let path = format!("{path}.{name}");
+                // A secret, and where it is read from, is shown as neither.
+                match shown.get(name) {
+                    Some(Value::String(text)) if text == "***" => {}
+                    Some(shown) => look(&path, written, shown, missing),
+                    None => missing.push(path),
+                }
+            }
+        }
+        look("", &load, &shown, &mut missing);
+        assert!(missing.is_empty(), "{missing:?}");
+    }
 }
