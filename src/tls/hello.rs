@@ -227,7 +227,7 @@ mod tests {
                 let wire = cut(&hello, bytes);
                 let (mut near, mut far) = duplex(space);
                 let (read, ()) = tokio::join!(async { read(&mut far).await.unwrap() }, async {
-                    near.write_all(&wire).await.unwrap()
+                    near.write_all(&wire).await.unwrap();
                 },);
                 assert_eq!(read.server_name.as_deref(), Some("door.test"));
                 assert_eq!(read.bytes, wire);
