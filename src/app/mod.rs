@@ -216,8 +216,8 @@ impl App {
         let begun = Instant::now();
         let state = &self.state;
         state.draining.store(true, Ordering::Relaxed);
-        // What is being reloaded is reloaded to its end: nothing opens a port after this.
-        let shutdown = state.reloading.ended(|| state.parts().config.shutdown).await;
+        // No reload begins any more. One that has begun may end: what it opens hears the same signals.
+        let shutdown = state.parts().config.shutdown;
         state.metrics.set_draining(true);
         tracing::info!(connections = self.connections(), "stopping: not ready from now on");
         sleep(shutdown.ready_delay).await;

@@ -10,11 +10,11 @@ use tokio::time::{Instant, sleep};
 
 use super::{Error, State};
 use crate::admin::state::{self, Check, Command, Configured, Outcome};
+use crate::config::Config;
 use crate::config::diagnostic::Diagnostics;
 use crate::config::difference::{self, Change, Changes};
 use crate::config::effect::Effect;
 use crate::config::file::{self, Origin};
-use crate::config::{Config, Shutdown};
 use crate::logging::chain;
 use crate::metrics::reload::Reload as Count;
 
@@ -81,12 +81,6 @@ impl Reloading {
             );
         }
         Check::ok("configuration", format!("read at {}", time(known.since)))
-    }
-
-    /// Waits until nothing is being reloaded, and asks then.
-    pub(super) async fn ended(&self, ask: impl FnOnce() -> Shutdown) -> Shutdown {
-        let _alone = self.alone.lock().await;
-        ask()
     }
 
     async fn load(&self) -> Result<(Config, Diagnostics), file::Error> {
@@ -200,8 +194,11 @@ impl State {
             }
             second
         };
+        let refused_before = self.reloading.known().fault.as_ref().map(|fault| fault.text.clone());
         let reload = self.outcome(found, Asked::ByTheClock).await;
-        if !known {
+        // What stays refused for the same reason, such as a port that is taken, is counted once.
+        let again = reload.error.is_some() && reload.error == refused_before;
+        if reload.config != Configured::Unchanged && !again {
             self.count(&reload);
         }
     }

@@ -77,6 +77,22 @@ async fn a_port_or_a_certificate_that_is_not_to_be_had_refuses_the_whole_file() 
 }
 
 #[tokio::test]
+async fn a_port_that_was_taken_is_used_as_soon_as_it_is_free() {
+    let toy = three_brokers().await;
+    let followed = Followed::start(|ip| both(ip, &toy, "0-4", "cluster: toy").replace("1h", "1s")).await;
+    let taken = TcpListener::bind(followed.door(19_100)).await.expect("a free port");
+    followed.files.put("gatehouse.yaml", &both(followed.ip, &toy, "0-9", "cluster: toy").replace("1h", "1s"));
+    until("the refusal", async || !is_successful(&followed)).await;
+    let refused = || followed.metric("gatehouse_config_reloads_total", &["result=\"refused\""]);
+    assert!(followed.app.reloaded(false).await.is_refused(), "asked for, it is tried and counted again");
+    assert_eq!(refused(), 2.0);
+    drop(taken);
+    until("the free port", async || is_successful(&followed)).await;
+    assert_eq!(refused(), 2.0, "by the clock it is counted once");
+    assert!(asks(&mut Client::connect(followed.door(19_093)).await).await);
+}
+
+#[tokio::test]
 async fn a_dry_run_tells_all_and_does_nothing() {
     let toy = three_brokers().await;
     let followed = two(&toy, "0-9", "cluster: toy").await;
