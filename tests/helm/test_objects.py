@@ -273,7 +273,7 @@ def test_a_new_port_is_no_new_version_of_the_pods():
     ranges = {"routing": {"port": {"ranges": [{"nodes": "0-5", "bind": 9093}]}}}
     more = {"config": {"listeners": {"external": ranges}, "log": {"connections": True}}}
     assert template({}) == template(more)
-    for fixed in [{"log": {"level": "debug"}}, {"admin": {"bind": "0.0.0.0:9911"}}, {"node": {"id": "a"}}]:
+    for fixed in [{"log": {"level": "debug"}}, {"admin": {"bind": "[::]:9910"}}, {"node": {"id": "a"}}]:
         assert template({}) != template({"config": fixed}), "this waits for a restart"
     rollout = {"reload": {"mode": "rollout"}}
     assert template(rollout) != template({**more, **rollout})
