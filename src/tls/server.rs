@@ -97,6 +97,11 @@ impl Terminator {
         Arc::clone(&self.polled.in_use().config)
     }
 
+    /// Whether a client may show a certificate.
+    pub fn asks_for_certificate(&self) -> bool {
+        self.options.clients.is_some()
+    }
+
     /// Whether there is a certificate for a client that asks for this name, or for none.
     pub fn is_for(&self, server_name: Option<&str>) -> bool {
         self.polled.in_use().choice.is_there_one_for(server_name)
@@ -115,6 +120,16 @@ impl Terminator {
         for certificate in status.certificates.iter().filter(|certificate| certificate.names.is_empty()) {
             let file = certificate.file.display();
             status.warnings.push(format!("the certificate in `{file}` is for no name (`subjectAltName`)"));
+        }
+        let verifier = &self.polled.in_use().verifier;
+        let is_silent = verifier.as_ref().is_some_and(|verifier| !verifier.tells_authorities());
+        if let Some(first) = status.authorities.first().filter(|_| is_silent) {
+            status.warnings.push(format!(
+                "the authority in `{}` and {} more have too many names to tell clients: one with several \
+                 certificates may show the wrong one",
+                first.file.display(),
+                status.authorities.len() - 1
+            ));
         }
         status
     }

@@ -20,13 +20,17 @@ use crate::tls::{principal, status};
 use lists::List;
 pub(super) use verifier::ClientVerifier;
 
+/// How long the chain of a client may be: it is kept for as long as the connection is open.
+pub(super) const CHAIN_BYTES_MAX: usize = 32 * 1024;
+const CHAIN_CERTIFICATES_MAX: usize = 10;
+
 /// Where the authorities and their revocation lists are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// PEM files, or directories of which every `*.crt` and `*.pem` counts.
     pub ca: Vec<PathBuf>,
     /// Revocation lists in PEM or DER, or directories of which every `*.crl` and `*.pem` counts. A certificate is
-    /// looked up in the list of the authority that signed it; one whose authority has no list here is not.
+    /// looked up in the newest list of the authority that signed it; one whose authority has no list here is not.
     pub crl: Vec<PathBuf>,
 }
 
@@ -99,6 +103,17 @@ pub enum Error {
     /// A peer's chain is refused.
     #[error("the certificate is refused")]
     Refused(#[source] rustls::Error),
+    /// A client shows more than anybody needs.
+    #[error(
+        "the chain has {certificates} certificates and {bytes} bytes, more than \
+         {CHAIN_CERTIFICATES_MAX} or {CHAIN_BYTES_MAX}"
+    )]
+    Long {
+        /// How many certificates there are.
+        certificates: usize,
+        /// Their length together.
+        bytes: usize,
+    },
     /// A peer has no certificate, and needs one.
     #[error("there is no certificate")]
     Missing,
@@ -167,11 +182,11 @@ impl Trust {
         self.lists.iter().filter_map(|list| list.status.next_update).min()
     }
 
-    /// A list that ran out although the one in use for the same authority has not.
+    /// A list that ran out although the one in use for the same certificates has not.
     pub(super) fn outdated_list(&self, in_use: &Self, now: SystemTime) -> Option<&status::RevocationList> {
         let ran_out = |list: &List| list.status.next_update.is_some_and(|next| next <= now);
         let stale = self.lists.iter().find(|list| {
-            let mut same = in_use.lists.iter().filter(|other| other.is_of_same_key(list));
+            let mut same = in_use.lists.iter().filter(|other| other.is_about_same(list));
             ran_out(list) && same.any(|other| !ran_out(other))
         })?;
         Some(&stale.status)

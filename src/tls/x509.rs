@@ -235,6 +235,11 @@ impl<'a> RevocationList<'a> {
         self.extensions.authority_key_id()
     }
 
+    /// Whether one of these algorithms could be that of its signature.
+    pub(super) fn is_of_one_of(&self, algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
+        algorithms.iter().any(|algorithm| algorithm.signature_alg_id().as_ref() == self.algorithm)
+    }
+
     /// Whether this key, a whole `SubjectPublicKeyInfo`, signed it. Hashes all of the list.
     pub(super) fn is_signed_by(
         &self,

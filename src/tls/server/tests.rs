@@ -481,6 +481,48 @@ fn a_list_that_ran_out_replaces_only_one_that_did_too() {
 }
 
 #[test]
+fn a_list_that_ran_out_is_in_nobodys_way_beside_its_successor() {
+    let scene = Scene::new();
+    let (now, alice) = (SystemTime::now(), scene.clients.client("alice"));
+    let list = |from: SystemTime, until: SystemTime| {
+        scene.clients.list(&[], |list| (list.this_update, list.next_update) = (from.into(), until.into()))
+    };
+    scene.folder.put("crl/1.crl", list(now - 2 * DAY, now + DAY).der());
+    scene.folder.put("crl/2.crl", list(now - DAY, now + 9 * DAY).der());
+    let terminator = scene.load(scene.mutual());
+    scene.clock.forward(2 * DAY);
+    scene.present("tls", &scene.servers.server(&["kafka.example.com"]));
+    assert!(!swapped(&terminator));
+    let status = terminator.status();
+    assert!(!status.warnings.iter().any(|warning| warning.contains("ran out")), "{:?}", status.warnings);
+    assert_eq!(status.revocation_lists.len(), 1);
+    assert!(status.revocation_lists[0].next_update.unwrap() > now + 8 * DAY);
+    assert!(scene.shake(&scene.client(ProtocolVersion::TLSv1_3, Some(&alice)), &terminator).is_ok());
+    std::fs::remove_file(scene.folder.path("crl/1.crl")).unwrap();
+    assert!(!swapped(&terminator), "nobody else is trusted without the old list");
+}
+
+#[test]
+fn more_authorities_than_clients_can_be_told_are_still_trusted() {
+    let scene = Scene::new();
+    let alice = scene.clients.client("alice");
+    let terminator = scene.load(scene.mutual());
+    let is_told_less = || {
+        terminator.status().warnings.iter().any(|warning| warning.contains("and 18 more have too many names"))
+    };
+    assert!(!is_told_less());
+    for number in 0..18 {
+        let authority = Authority::new(&format!("{number}{}", "x".repeat(1_000)));
+        scene.folder.put(&format!("ca/{number}.crt"), authority.pem());
+    }
+    assert!(swapped(&terminator));
+    assert!(is_told_less(), "{:?}", terminator.status().warnings);
+    for version in VERSIONS {
+        assert!(scene.shake(&scene.client(version, Some(&alice)), &terminator).is_ok());
+    }
+}
+
+#[test]
 fn no_certificate_is_an_error_at_once() {
     let scene = Scene::new();
     let load = |options: Options| Terminator::load(options).map(drop).unwrap_err();

@@ -1,5 +1,6 @@
 //! Lists of revoked certificates, and which key speaks through each.
 
+use std::cmp::Reverse;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -27,10 +28,15 @@ pub(super) struct List {
 }
 
 impl List {
-    /// Whether both are from one authority with one key.
-    pub(super) fn is_of_same_key(&self, other: &Self) -> bool {
-        let key = |list: &'_ Self| (list.signer.clone(), list.authority_key_id.clone());
-        self.crl.issuer() == other.crl.issuer() && key(self) == key(other)
+    /// Whether both are about the same certificates: of one authority, one key, and one part of what it issues.
+    /// Where nothing tells the key, there is no saying.
+    pub(super) fn is_about_same(&self, other: &Self) -> bool {
+        let part = |list: &Self| list.crl.issuing_distribution_point().map(<[u8]>::to_vec);
+        let is_key_known = self.signer.is_some() || self.authority_key_id.is_some();
+        is_key_known
+            && self.crl.issuer() == other.crl.issuer()
+            && (&self.signer, &self.authority_key_id) == (&other.signer, &other.authority_key_id)
+            && part(self) == part(other)
     }
 }
 
@@ -40,19 +46,25 @@ pub(super) struct Read {
     pub(super) warnings: Vec<String>,
 }
 
-/// Every list of these files and directories.
+/// The lists of these files and directories. One that has a newer one beside it is as good as not there, as
+/// everywhere else where whoever adds a list may remove the old one later.
 pub(super) fn read(paths: &[PathBuf], files: &Snapshot, authorities: &[Authority]) -> Result<Read, Error> {
-    let mut read = Read { lists: Vec::new(), warnings: Vec::new() };
+    let mut found = Vec::new();
     for path in paths {
         for file in files.files(path).map_err(Error::File)? {
             for der in ders(file, files)? {
-                let (list, warning) = List::read(file, &der, authorities)?;
-                read.lists.push(Arc::new(list));
-                read.warnings.extend(warning);
+                found.push(List::read(file, &der, authorities)?);
             }
         }
     }
-    read.lists.sort_by_key(|list| std::cmp::Reverse(list.this_update));
+    found.sort_by_key(|(list, _)| Reverse((list.this_update, list.status.next_update)));
+    let mut read = Read { lists: Vec::new(), warnings: Vec::new() };
+    for (list, warning) in found {
+        if !read.lists.iter().any(|newer: &Arc<List>| newer.is_about_same(&list)) {
+            read.lists.push(Arc::new(list));
+            read.warnings.extend(warning);
+        }
+    }
     Ok(read)
 }
 
@@ -76,6 +88,13 @@ impl List {
         let crl = OwnedCertRevocationList::from_der(der).map_err(|error| refused(reason(&error)))?;
         let issuer = printed(read.issuer);
         let algorithms = crate::tls::provider().signature_verification_algorithms.all;
+        if !read.is_of_one_of(algorithms) {
+            return Err(refused(
+                "it is signed with an algorithm that is not safe or not known, such as SHA-1: have its \
+                 authority sign it with SHA-256"
+                    .to_owned(),
+            ));
+        }
         let named: Vec<_> = authorities
             .iter()
             .filter_map(|authority| x509::Certificate::read(&authority.certificate))

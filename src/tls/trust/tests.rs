@@ -205,6 +205,9 @@ fn the_newest_list_of_an_authority_counts() {
     folder.put("crl/b-new.crl", authority.revoke(&[&second]).der());
     let trust = load(&options(&folder, &["ca.crt"], &["crl"])).unwrap();
     assert_eq!((check(&trust, &first), check(&trust, &second)), (Ok(()), Err(CertificateError::Revoked)));
+    let (status, soon) = (status(&trust), SystemTime::now() + DAY / 2);
+    assert_eq!((status.revocation_lists.len(), status.warnings.len()), (1, 0));
+    assert!(trust.next_update().unwrap() > soon, "the old one is as good as not there");
 }
 
 #[test]
@@ -253,6 +256,25 @@ fn an_authority_that_comes_between_may_have_a_list() {
     assert_eq!(check_chain(&trust, &chain(&below.client("good"), &below)), Ok(()));
     assert_eq!(check_chain(&trust, &chain(&namesake.client("other"), &namesake)), Ok(()), "another key");
     assert_eq!(check(&trust, &root.client("direct")), Ok(()));
+}
+
+#[test]
+fn a_chain_that_is_too_long_is_refused() {
+    let folder = Folder::new();
+    let authority = Authority::new("CA");
+    folder.put("ca.crt", authority.pem());
+    let trust = load(&options(&folder, &["ca.crt"], &[])).unwrap();
+    let client = authority.client("a");
+    let chain = |more: usize, bytes: usize| {
+        let filler = CertificateDer::from(vec![0x30; bytes]);
+        [client.chain(), vec![filler; more]].concat()
+    };
+    assert_eq!(check_chain(&trust, &chain(9, 10)), Ok(()));
+    for long in [chain(10, 10), chain(2, 16 * 1024)] {
+        let Err(CertificateError::Other(error)) = check_chain(&trust, &long) else { panic!("not refused") };
+        let said = error.0.to_string();
+        assert!(said.starts_with(&format!("the chain has {} certificates and", long.len())), "{said}");
+    }
 }
 
 #[test]
@@ -315,4 +337,11 @@ fn lists_of_openssl_are_read() {
     assert!(load(&options(&folder, &["ca.crt"], &["v2.crl"])).is_ok());
     let said = fault(&options(&folder, &["ca.crt"], &["v1.crl"]));
     assert!(said.contains("OpenSSL needs `crl_extensions`"), "{said}");
+    let arguments = "-config v2.cnf -keyfile ca.key -cert ca.crt -crldays 3 -md sha1 -out sha1.crl";
+    folder.run("openssl", &format!("ca -gencrl {arguments}"));
+    folder.put("other.crt", Authority::new("Other").pem());
+    for ca in ["ca.crt", "other.crt"] {
+        let said = fault(&options(&folder, &[ca], &["sha1.crl"]));
+        assert!(said.contains("such as SHA-1"), "{said}");
+    }
 }

@@ -22,8 +22,12 @@ use webpki::{
 };
 
 use super::lists::List;
-use super::{Trust, content};
+use super::{CHAIN_BYTES_MAX, CHAIN_CERTIFICATES_MAX, Error, Trust, content};
 use crate::tls::x509;
+
+/// What clients are told of the authorities. The field has a length of two bytes (RFC 8446, section 4.2.4), all
+/// clients are told each time, and some stop at 16 KiB.
+const HINT_BYTES_MAX: usize = 16 * 1024;
 
 /// Takes the clients of some authorities, but for those that are revoked.
 pub(in crate::tls) struct ClientVerifier {
@@ -35,7 +39,10 @@ pub(in crate::tls) struct ClientVerifier {
 
 impl ClientVerifier {
     pub(in crate::tls) fn new(trust: Trust, required: bool) -> Arc<Self> {
-        let hints = trust.roots.subjects();
+        let mut hints = trust.roots.subjects();
+        if hints.iter().map(|hint| hint.as_ref().len() + 2).sum::<usize>() > HINT_BYTES_MAX {
+            hints.clear();
+        }
         let algorithms = crate::tls::provider().signature_verification_algorithms;
         Arc::new(Self { trust, required, hints, algorithms })
     }
@@ -45,6 +52,11 @@ impl ClientVerifier {
         self.required
     }
 
+    /// Whether clients are told which authorities are trusted.
+    pub(in crate::tls) fn tells_authorities(&self) -> bool {
+        !self.hints.is_empty()
+    }
+
     /// An error for a chain that is to be refused now.
     pub(in crate::tls) fn verify(
         &self,
@@ -52,6 +64,12 @@ impl ClientVerifier {
         rest: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
+        let (certificates, bytes) =
+            rest.iter().fold((1, leaf.len()), |(count, bytes), next| (count + 1, bytes + next.len()));
+        if certificates > CHAIN_CERTIFICATES_MAX || bytes > CHAIN_BYTES_MAX {
+            let error = Error::Long { certificates, bytes };
+            return Err(CertificateError::Other(OtherError(Arc::new(error))).into());
+        }
         let leaf = EndEntityCert::try_from(leaf).map_err(refusal)?;
         let (all, usage) = (self.algorithms.all, KeyUsage::client_auth());
         let path = leaf
@@ -145,7 +163,6 @@ fn is_by_another_key(error: &webpki::Error) -> bool {
     matches!(
         error,
         webpki::Error::InvalidCrlSignatureForPublicKey
-            | webpki::Error::UnsupportedCrlSignatureAlgorithmContext(_)
             | webpki::Error::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_)
     )
 }
