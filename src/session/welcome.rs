@@ -149,7 +149,8 @@ impl Tls {
         let patience = self.timeout.saturating_sub(began.elapsed());
         let slot = self.handshakes.begin(patience).await.map_err(Unwelcome::TooMany)?;
         let config = self.terminator.config();
-        let accepted = stream::accept(client, hello, Arc::clone(&config), || drop(slot)).await;
+        let asks = self.terminator.asks_for_certificate();
+        let accepted = stream::accept(client, hello, Arc::clone(&config), asks, || drop(slot)).await;
         Ok((accepted.map_err(Unwelcome::Handshake)?, door, config))
     }
 

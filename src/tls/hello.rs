@@ -82,7 +82,9 @@ where
     let mut acceptor = Acceptor::default();
     loop {
         let known = bytes.len();
-        bytes.reserve(READ_BYTES);
+        if known == bytes.capacity() {
+            bytes.reserve_exact(READ_BYTES.min(HELLO_BYTES_MAX - known));
+        }
         let read = (&mut *stream).take((HELLO_BYTES_MAX - known) as u64).read_buf(&mut bytes).await;
         if read.map_err(Error::Io)? == 0 {
             return Err(Error::Closed);

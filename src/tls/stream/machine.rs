@@ -6,7 +6,7 @@ use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
-use rustls::{ClientConfig, CommonState, Error, ProtocolVersion, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, HandshakeKind, ProtocolVersion, ServerConfig};
 
 /// Either end of rustls' unbuffered API, which leaves it to its caller where bytes are kept.
 pub(super) enum Machine {
@@ -68,6 +68,12 @@ impl Machine {
             Self::Server(connection) => connection,
             Self::Client(connection) => connection,
         }
+    }
+
+    /// Whether the first flight of this side was only a wish for another hello of the peer.
+    pub(super) fn asked_for_another_hello(&self) -> bool {
+        let retried = self.state().handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
+        retried && matches!(self, Self::Server(_))
     }
 
     /// Whether the last thing this side says in a handshake is nothing that the peer waits for.

@@ -16,6 +16,7 @@ use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use self::handshake::Kept;
 use self::machine::Machine;
 use super::hello::Hello;
 use super::{Version, reason};
@@ -26,6 +27,10 @@ const WRITE_BYTES: usize = 256 * 1024;
 
 /// The kernel copies to a page's start at twice the speed of elsewhere.
 const PAGE_BYTES: usize = 4096;
+
+/// The longest record (RFC 8446, section 5.2; RFC 5246, section 6.2.3), and how much of it is text.
+const RECORD_BYTES_MAX: usize = 5 + PLAIN_BYTES_MAX + 2048;
+const PLAIN_BYTES_MAX: usize = 16 * 1024;
 
 /// What one write gives: records of 16 KiB, each with a header and a tag, and what waits in front.
 const SCRATCH_BYTES: usize = WRITE_BYTES + 2 * PAGE_BYTES;
@@ -70,19 +75,22 @@ impl Error {
 }
 
 /// Answers a client's hello. Waits for as long as the client does; a handshake that fails takes up to two
-/// seconds more, so that the client reads why. `answered` is called once the first flight is out, after
-/// which there is little to compute; where it does not come to that it is dropped.
+/// seconds more, so that the client reads why. `asks_for_certificate` says whether `config` does: clients that
+/// are not asked may say less. `answered` is called once the flight is out that answers the hello,
+/// after which there is little to compute; where it does not come to that it is dropped.
 pub async fn accept<S>(
     socket: S,
     hello: Hello,
     config: Arc<ServerConfig>,
+    asks_for_certificate: bool,
     answered: impl FnOnce(),
 ) -> Result<Stream<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let machine = Machine::server(config).map_err(Error::Tls)?;
-    Stream::establish(socket, machine, hello.bytes, answered).await
+    let kept = if asks_for_certificate { Kept::Certificates } else { Kept::Hello };
+    Stream::establish(socket, machine, hello.bytes, kept, answered).await
 }
 
 /// Greets a server and checks that it is `name`, as `config` asks. Times as in [`accept`].
@@ -95,7 +103,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let machine = Machine::client(config, name).map_err(Error::Tls)?;
-    Stream::establish(socket, machine, Vec::new(), || ()).await
+    Stream::establish(socket, machine, Vec::new(), Kept::Any, || ()).await
 }
 
 /// How an encrypted stream may still be used.
@@ -142,9 +150,10 @@ where
         mut socket: S,
         mut machine: Machine,
         incoming: Vec<u8>,
+        kept: Kept,
         answered: impl FnOnce(),
     ) -> Result<Self, Error> {
-        let left = handshake::run(&mut socket, &mut machine, incoming, answered).await?;
+        let left = handshake::run(&mut socket, &mut machine, incoming, kept, answered).await?;
         let mut stream = Self {
             socket,
             machine,

@@ -5,12 +5,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::machine::{Order, Outcome, Sink};
-use super::{End, PAGE_BYTES, SCRATCH, Stream, invalid};
-
-/// The longest record (RFC 8446, section 5.2; RFC 5246, section 6.2.3), and how much of it is text.
-const RECORD_BYTES_MAX: usize = 5 + PLAIN_BYTES_MAX + 2048;
-const PLAIN_BYTES_MAX: usize = 16 * 1024;
+use super::machine::{Machine, Order, Outcome, Sink};
+use super::{End, PAGE_BYTES, PLAIN_BYTES_MAX, RECORD_BYTES_MAX, SCRATCH, Stream, invalid};
 
 /// A reader with this much space has records decrypted in it.
 const LARGE_READ_BYTES: usize = 64 * 1024;
@@ -18,8 +14,11 @@ const LARGE_READ_BYTES: usize = 64 * 1024;
 /// The longest unfinished record that goes in front of a large read.
 const CARRY_BYTES_MAX: usize = 5 * PAGE_BYTES;
 
-/// The longest handshake message that rustls takes, and the headers of its records.
-const KEPT_BYTES_MAX: usize = 64 * 1024 + RECORD_BYTES_MAX;
+/// What is kept of a server: the longest handshake message that rustls takes, and the headers of its records.
+const SERVER_KEPT_BYTES_MAX: usize = 64 * 1024 + RECORD_BYTES_MAX;
+
+/// What is kept of a client, which has nothing long to say in a handshake message after the handshake.
+const CLIENT_KEPT_BYTES_MAX: usize = RECORD_BYTES_MAX + 1024;
 
 /// Reads without a byte of text before others get their turn: a peer can send records that hold none.
 const EMPTY_READS_MAX: usize = 4;
@@ -162,6 +161,13 @@ where
         done
     }
 
+    fn kept_bytes_max(&self) -> usize {
+        match &self.machine {
+            Machine::Server(_) => CLIENT_KEPT_BYTES_MAX,
+            Machine::Client(_) => SERVER_KEPT_BYTES_MAX,
+        }
+    }
+
     fn keep(&mut self, rest: &[u8]) {
         self.incoming = rest.to_vec();
     }
@@ -174,8 +180,8 @@ where
                 self.end = End::Read;
                 self.incoming = Vec::new();
             }
-            Ok(_) if self.incoming.len() > KEPT_BYTES_MAX && !self.fresh => {
-                self.fail(rustls::Error::General("a handshake message is longer than 64 KiB".to_owned()));
+            Ok(_) if self.incoming.len() > self.kept_bytes_max() && !self.fresh => {
+                self.fail(rustls::Error::General("a handshake message is too long".to_owned()));
             }
             Ok(_) => {}
             Err(fault) => self.fail(fault),

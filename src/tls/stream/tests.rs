@@ -1,5 +1,6 @@
 //! Streams over duplex pipes: every byte arrives, whatever cuts it, and nothing is kept that need not be.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::kx_group;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::unbuffered::ConnectionState;
@@ -16,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
+use super::handshake::{self, Kept};
 use super::machine::{Machine, Order, Outcome, Sink};
 use super::{Error, Stream, accept, connect};
 use crate::limits::held::HeldBytes;
@@ -62,6 +66,20 @@ impl Authority {
         Arc::new(builder.with_single_cert(vec![certificate.der().clone()], key).unwrap())
     }
 
+    /// A client that shows its certificate, and so many of a kilobyte behind it.
+    fn client_of_chain(&self, version: Version, more: usize) -> Arc<ClientConfig> {
+        let key = KeyPair::generate().unwrap();
+        let leaf = CertificateParams::default().signed_by(&key, &self.ca).unwrap();
+        let mut long = CertificateParams::default();
+        long.distinguished_name.push(DnType::CommonName, "x".repeat(600));
+        let long = long.signed_by(&KeyPair::generate().unwrap(), &self.ca).unwrap();
+        let chain = [vec![leaf.der().clone()], vec![long.der().clone(); more]].concat();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let builder =
+            ClientConfig::builder_with_provider(provider()).with_protocol_versions(only(version)).unwrap();
+        Arc::new(builder.with_root_certificates(self.roots()).with_client_auth_cert(chain, key).unwrap())
+    }
+
     fn client(&self, version: Version) -> Arc<ClientConfig> {
         let builder =
             ClientConfig::builder_with_provider(provider()).with_protocol_versions(only(version)).unwrap();
@@ -103,7 +121,7 @@ fn name() -> ServerName<'static> {
 async fn accepted<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S, config: Arc<ServerConfig>) -> Stream<S> {
     let hello = hello::read(&mut socket).await.unwrap();
     assert_eq!(hello.server_name.as_deref(), Some(NAME));
-    accept(socket, hello, config, || ()).await.unwrap()
+    accept(socket, hello, config, true, || ()).await.unwrap()
 }
 
 #[tokio::test]
@@ -388,7 +406,7 @@ async fn a_handshake_that_fails_has_a_reason_on_both_sides() {
         let config = ours.server(version, false);
         let serving = async {
             let hello = hello::read(&mut far).await.unwrap();
-            accept(far, hello, config, || ()).await
+            accept(far, hello, config, false, || ()).await
         };
         let (client, server) = tokio::join!(connect(near, name, client), serving);
         let (client, server) = (client.unwrap_err(), server.unwrap_err());
@@ -406,7 +424,7 @@ async fn a_client_that_goes_away_is_closed() {
         async {
             let mut far = far;
             let hello = hello::read(&mut far).await.unwrap();
-            accept(far, hello, configs(Version::Tls13).0, || ()).await
+            accept(far, hello, configs(Version::Tls13).0, false, || ()).await
         },
         async {
             near.read_u8().await.unwrap();
@@ -414,6 +432,112 @@ async fn a_client_that_goes_away_is_closed() {
         }
     );
     assert!(matches!(server, Err(Error::Closed | Error::Io(_))), "{server:?}");
+}
+
+/// A client that is asked for another hello costs the computing only when that came.
+#[tokio::test]
+async fn a_request_for_another_hello_is_no_answer() {
+    let authority = Authority::new("ours");
+    let groups = vec![kx_group::MLKEM768, kx_group::X25519];
+    let offers_another = CryptoProvider { kx_groups: groups, ..(*provider()).clone() };
+    let client = ClientConfig::builder_with_provider(offers_another.into())
+        .with_protocol_versions(only(Version::Tls13))
+        .unwrap()
+        .with_root_certificates(authority.roots())
+        .with_no_client_auth();
+    let (near, mut far) = duplex(1 << 16);
+    let mut connecting = pin!(connect(near, name(), client.into()));
+    assert!(is_pending(connecting.as_mut()).await);
+    let hello = hello::read(&mut far).await.unwrap();
+    let answered = Cell::new(false);
+    let config = authority.server(Version::Tls13, false);
+    let mut accepting = pin!(accept(far, hello, config, false, || answered.set(true)));
+    assert!(is_pending(accepting.as_mut()).await);
+    assert!(!answered.get(), "only asked for another hello");
+    assert!(is_pending(connecting.as_mut()).await);
+    assert!(is_pending(accepting.as_mut()).await);
+    assert!(answered.get(), "waits for the client alone");
+    let (client, server) = tokio::join!(connecting, accepting);
+    assert!(client.is_ok() && server.is_ok());
+}
+
+#[tokio::test]
+async fn a_chain_is_taken_up_to_a_length() {
+    let authority = Authority::new("ours");
+    for version in VERSIONS {
+        for (certificates, taken) in [(9, true), (64, false)] {
+            let (near, far) = duplex(1 << 17);
+            let client = connect(near, name(), authority.client_of_chain(version, certificates));
+            let serving = async {
+                let mut far = far;
+                let hello = hello::read(&mut far).await.unwrap();
+                accept(far, hello, authority.server(version, true), true, || ()).await
+            };
+            let reading = async {
+                let mut client = client.await.map_err(|error| format!("{error:?}"))?;
+                client.read_u8().await.map_err(|error| error.to_string())
+            };
+            let serving = async {
+                let mut server = serving.await.map_err(|error| crate::logging::chain(&error))?;
+                server.write_all(b"x").await.unwrap();
+                server.flush().await.unwrap();
+                Ok::<(), String>(())
+            };
+            let (read, served) =
+                timeout(Duration::from_secs(20), async { tokio::join!(reading, serving) }).await.unwrap();
+            if taken {
+                assert_eq!((read, served), (Ok(b'x'), Ok(())));
+            } else {
+                let (read, served) = (read.unwrap_err(), served.unwrap_err());
+                assert!(served.contains("a handshake message is longer than 33792 bytes"), "{served}");
+                assert!(read.to_lowercase().contains("alert"), "{read}");
+            }
+        }
+    }
+}
+
+/// One that is not known yet must not have much kept, whatever it announces.
+#[tokio::test]
+async fn a_client_that_is_not_asked_may_not_say_much() {
+    let (server, client) = configs(Version::Tls12);
+    let (mut near, mut far) = duplex(1 << 20);
+    near.write_all(&hello_of(&client).await).await.unwrap();
+    // A key exchange of 64 KiB.
+    near.write_all(&[&[22, 3, 3, 64, 0, 16, 0, 255, 255][..], &[7; 16_380]].concat()).await.unwrap();
+    near.write_all(&[&[22, 3, 3, 64, 0][..], &[7; 16_384]].concat()).await.unwrap();
+    let hello = hello::read(&mut far).await.unwrap();
+    let serving = async { accept(far, hello, server, false, || ()).await.unwrap_err() };
+    let reading = async {
+        let mut said = Vec::new();
+        near.read_buf(&mut said).await.unwrap();
+        near.shutdown().await.unwrap();
+        near.read_to_end(&mut said).await.unwrap();
+        said
+    };
+    let (refused, said) = tokio::join!(serving, reading);
+    let refused = crate::logging::chain(&refused);
+    assert!(refused.contains("a handshake message is longer than 20480 bytes"), "{refused}");
+    assert_eq!(&said[said.len() - 7..said.len() - 1], [21, 3, 3, 0, 2, 2], "a fatal alert");
+}
+
+#[tokio::test]
+async fn no_more_memory_is_taken_than_may_be_kept() {
+    for kept in [Kept::Hello, Kept::Certificates] {
+        for piece in [1, 700, 50_000] {
+            let (mut near, mut far) = duplex(piece);
+            let most = kept.bytes_max();
+            let writing = async { near.write_all(&vec![0; most]).await.unwrap() };
+            let reading = async {
+                let mut incoming = Vec::new();
+                while incoming.len() < most {
+                    let room = most - incoming.len();
+                    handshake::read(&mut far, &mut incoming, room).await.unwrap();
+                    assert!(incoming.capacity() <= most);
+                }
+            };
+            tokio::join!(writing, reading);
+        }
+    }
 }
 
 /// The first flight of a client.
@@ -439,7 +563,7 @@ async fn a_client_that_writes_at_once_still_reads_why_it_was_refused() {
         let serving = async {
             let (mut socket, _) = listener.accept().await.unwrap();
             let hello = hello::read(&mut socket).await.unwrap();
-            accept(socket, hello, config, || ()).await.unwrap_err()
+            accept(socket, hello, config, true, || ()).await.unwrap_err()
         };
         let asking = async {
             let socket = TcpStream::connect(address).await.unwrap();
@@ -459,7 +583,7 @@ async fn a_peer_that_reads_nothing_cannot_hold_a_failed_handshake() {
     let (mut near, mut far) = duplex(4 * 1024);
     near.write_all(&hello_of(&configs(Version::Tls12).1).await).await.unwrap();
     let hello = hello::read(&mut far).await.unwrap();
-    let refused = accept(far, hello, configs(Version::Tls13).0, || ());
+    let refused = accept(far, hello, configs(Version::Tls13).0, false, || ());
     let refused = timeout(Duration::from_secs(3), refused).await.unwrap();
     assert_eq!(refused.unwrap_err().reason(), "no_common_version");
 }
