@@ -126,11 +126,16 @@ impl Check<'_> {
         }
     }
 
-    /// Warns of certificates that are never chosen.
+    /// Warns of certificates that are never chosen: the first for the name has a key of the same kind, so that
+    /// no client takes the second and not the first.
     fn same_names(&mut self, identities: &[(Identity, &Place)]) {
         for (at, (identity, place)) in identities.iter().enumerate() {
             let mut before = identities.iter().take(at);
+            let algorithm = |identity: &Identity| identity.certified.key.algorithm();
             let same = before.find_map(|(other, other_place)| {
+                if algorithm(other) != algorithm(identity) {
+                    return None;
+                }
                 let name = identity.names.iter().find(|name| other.names.contains(name))?;
                 Some((name, other_place))
             });
