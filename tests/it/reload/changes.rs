@@ -129,6 +129,36 @@ async fn tls_comes_and_goes_for_who_comes() {
 }
 
 #[tokio::test]
+async fn who_is_trusted_no_more_by_the_new_settings_leaves() {
+    let toy = three_brokers().await;
+    let followed = two(&toy, "0-9", "cluster: toy").await;
+    let (servers, ours, theirs) =
+        (Authority::new("servers"), Authority::new("ours"), Authority::new("theirs"));
+    let pair = servers.server(&["gate.example"]);
+    let files = &followed.files;
+    let put = |name: &str, text: &str| files.put(name, text).display().to_string();
+    let (cert, key) = (put("a.crt", &pair.cert), put("a.key", &pair.key));
+    let (both_cas, one_ca) = (put("both.crt", &(ours.pem() + &theirs.pem())), put("one.crt", &ours.pem()));
+    let trusting = |ca: &str| {
+        let pair = format!("certificates: [ {{ cert: {cert}, key: {key} }} ]");
+        both(followed.ip, &toy, "0-9", &format!("tls: {{ {pair}, client_auth: required, client_ca: {ca} }}"))
+    };
+    followed.apply(&trusting(&both_cas)).await;
+    let request = kafka_protocol::messages::ListGroupsRequest::default();
+    let mut clients = Vec::new();
+    for authority in [&ours, &theirs] {
+        let shows = authority.client("anna");
+        let config = peer::config(&servers, Some(&shows), &rustls::version::TLS13);
+        let mut client = peer::connect(followed.door(19_092), "gate.example", &config).await.expect("TLS");
+        assert!(client.try_call(&request, 3).await.is_some());
+        clients.push(client);
+    }
+    followed.apply(&trusting(&one_ca)).await;
+    assert!(clients[1].is_closed().await, "its authority is gone");
+    assert!(clients[0].try_call(&request, 3).await.is_some(), "the other one stays");
+}
+
+#[tokio::test]
 async fn a_cluster_that_moved_is_followed_and_its_clients_with_it() {
     let (toy, old, new) = (three_brokers().await, three_brokers().await, three_brokers().await);
     let file = |ip, moving| {
