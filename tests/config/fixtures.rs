@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DistinguishedName,
-    DnType, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber,
+    DnType, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, RsaKeySize, SerialNumber,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -52,6 +52,8 @@ fn write() {
     pair("soon", &names, &ca, Valid::FiveDays);
     pair("future", &names, &ca, Valid::FromTomorrowOn);
     pair("nameless", &[], &ca, Valid::Months);
+    let rsa = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    pair_of(&rsa, "rsa", &names, &ca, Valid::Months);
     for client in ["client", "payments"] {
         pair(client, &[], &ca, Valid::Months);
     }
@@ -88,6 +90,10 @@ fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
 }
 
 fn pair(name: &str, names: &[&str], ca: &CertifiedIssuer<'static, KeyPair>, valid: Valid) {
+    pair_of(&KeyPair::generate().unwrap(), name, names, ca, valid);
+}
+
+fn pair_of(key: &KeyPair, name: &str, names: &[&str], ca: &CertifiedIssuer<'static, KeyPair>, valid: Valid) {
     let now = SystemTime::now();
     let (from, to) = match valid {
         Valid::Months => (now - DAY, now + 90 * DAY),
@@ -102,8 +108,7 @@ fn pair(name: &str, names: &[&str], ca: &CertifiedIssuer<'static, KeyPair>, vali
             .subject_alt_names;
     (params.not_before, params.not_after) = (from.into(), to.into());
     params.use_authority_key_identifier_extension = true;
-    let key = KeyPair::generate().unwrap();
-    put(&format!("{name}.crt"), &params.signed_by(&key, ca).unwrap().pem());
+    put(&format!("{name}.crt"), &params.signed_by(key, ca).unwrap().pem());
     put(&format!("{name}.key"), &key.serialize_pem());
 }
 

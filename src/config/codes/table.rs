@@ -272,7 +272,8 @@ for a key that is not encrypted is warned of too: somebody believes it to be.",
         Code::SameNames,
         "two certificates for one name",
         "A listener picks the certificate by the name that the client asks for: the one that has this very name,
-else one with a fitting wildcard, else the first of the list. Two that have the same name leave the second one
+else one with a fitting wildcard, else the first of the list. Of two that have the same name, the second is for clients
+that cannot check the first, as an RSA certificate behind an ECDSA one. Where both keys are of one kind, the second is
 without use.",
     ),
     entry(
