@@ -74,7 +74,9 @@ impl Sides {
             let changed = |setting: &str| changes.touch(&Subject::Listener(name.clone()), setting);
             if let Some(options) = &listener.tls {
                 let load = || Side::clients(name, options).map(Arc::new);
-                sides.push(same(Some(name), None, changed("tls")).map_or_else(load, Ok)?);
+                // Whether a fallback certificate is served depends on how the listener tells brokers apart.
+                let changed = changed("tls") || changed("routing");
+                sides.push(same(Some(name), None, changed).map_or_else(load, Ok)?);
             }
             if let (Some(options), Some(cluster)) =
                 (&listener.upstream, config.clusters.get(listener.cluster))
@@ -113,6 +115,13 @@ impl Sides {
     /// Lets those leave whom the sides that are new would not let in by their certificates.
     pub(super) async fn distrust(&self, before: &Self, registry: &Arc<Registry>) -> usize {
         let mut distrusted = 0;
+        // Whoever shakes hands with one of before is registered either before this, and judged below, or after
+        // it, and finds that it is outdated.
+        for side in before.anew(self) {
+            if let Part::Clients(terminator) = &side.part {
+                terminator.retire();
+            }
+        }
         for side in self.anew(before) {
             distrusted += side.distrust(registry).await;
         }
@@ -242,7 +251,17 @@ impl Side {
             distrusted: 0,
         };
         match reloaded.await {
-            Ok(Reloaded::Unchanged) | Err(_) => metrics.set_refused(self.labels(), false),
+            Ok(Reloaded::Unchanged) => metrics.set_refused(self.labels(), false),
+            Err(panicked) => {
+                tracing::error!(
+                    listener = self.listener,
+                    cluster = self.cluster,
+                    error = %panicked,
+                    "certificate files could not be looked at: what was loaded before stays in use",
+                );
+                report.outcome = Outcome::Refused;
+                report.error = Some(panicked.to_string());
+            }
             Ok(Reloaded::StillKept) => {
                 report.outcome = Outcome::Refused;
                 report.error = self.status().fault.map(|fault| fault.text);
@@ -282,12 +301,14 @@ impl Side {
     /// Lets open connections leave that a new handshake would refuse.
     async fn distrust(&self, registry: &Arc<Registry>) -> usize {
         let (Part::Clients(terminator), Some(listener)) = (&self.part, &self.listener) else { return 0 };
-        let (terminator, listener) = (Arc::clone(terminator), listener.clone());
-        let registry = Arc::clone(registry);
+        let (terminator, name) = (Arc::clone(terminator), listener.clone());
+        let open = Arc::clone(registry);
         // Two signatures for each connection.
-        let judge =
-            move || registry.distrust(&listener, |certificates| terminator.recheck(certificates).is_ok());
-        spawn_blocking(judge).await.unwrap_or_default()
+        let judge = move || open.distrust(&name, |certificates| terminator.recheck(certificates).is_ok());
+        spawn_blocking(judge).await.unwrap_or_else(|panicked| {
+            tracing::error!(listener, error = %panicked, "certificates could not be judged: all of them leave");
+            registry.distrust(listener, |_| false)
+        })
     }
 
     /// Says again, from time to time, what a person has been told already and did not mend.
@@ -310,7 +331,8 @@ impl Side {
         let mut checks = Vec::new();
         if let Some(fault) = &status.fault {
             let since = humantime::format_rfc3339_seconds(fault.since);
-            let detail = format!("what was loaded before is in use since {since}: {}", fault.text);
+            let detail =
+                format!("refused since {since}, and what was loaded before is in use: {}", fault.text);
             checks.push(Check::warn(name.clone(), detail));
         }
         checks.extend(status.warnings.iter().map(|warning| Check::warn(name.clone(), warning.as_str())));

@@ -267,6 +267,10 @@ impl State {
         }
         let draining = self.parts().draining(&config, changes);
         let prepared = self.prepare(config, changes).await?;
+        // A stop does not wait for a disk that does not answer.
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Error::Stopping);
+        }
         self.commit(prepared, changes).await;
         for change in changes.list.iter().take(TOLD_MAX) {
             let (setting, effect) = (change.path(), change.effect.to_string());

@@ -19,6 +19,8 @@ pub const TIMEOUT: Duration = Duration::from_secs(5);
 const START_BYTES: usize = 12;
 /// What every header of version 2 begins with.
 const SIGNATURE_V2: [u8; START_BYTES] = *b"\r\n\r\n\0\r\nQUIT\n";
+/// Version 2, command LOCAL.
+const LOCAL_V2: u8 = 0x20;
 /// Signature, version and command, family and protocol, length.
 const FIXED_BYTES_V2: usize = 16;
 /// The longest header of version 1, with its line end.
@@ -72,12 +74,22 @@ impl From<io::Error> for Error {
     }
 }
 
-/// Reads the header and not one byte of what follows. `None` is a connection of the balancer's own, such as
-/// a health check: it comes from where it comes from.
+/// Whose connection a load balancer brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client's, from this address.
+    Client(SocketAddr),
+    /// Its own, such as a health check (`LOCAL` of version 2).
+    Balancer,
+    /// It does not say: it counts as coming from the balancer's address.
+    Unknown,
+}
+
+/// Reads the header and not one byte of what follows.
 ///
 /// # Errors
 /// Any [`Error`].
-pub async fn read(stream: &mut TcpStream) -> Result<Option<SocketAddr>, Error> {
+pub async fn read(stream: &mut TcpStream) -> Result<Origin, Error> {
     match timeout(TIMEOUT, collect(stream)).await {
         Ok(header) => parse(&header?),
         Err(_) => Err(Error::Timeout),
@@ -134,16 +146,19 @@ async fn collect(stream: &mut TcpStream) -> Result<Vec<u8>, Error> {
 ///
 /// # Errors
 /// [`Error::Malformed`].
-pub fn parse(header: &[u8]) -> Result<Option<SocketAddr>, Error> {
+pub fn parse(header: &[u8]) -> Result<Origin, Error> {
     let config = ParseConfig { include_tlvs: false, allow_v1: true, allow_v2: true };
     let (parsed, length) = ProxyHeader::parse(header, config).map_err(|_| Error::Malformed)?;
     match parsed.proxied_address() {
         _ if length != header.len() => Err(Error::Malformed),
         Some(address) if address.protocol == Protocol::Stream => {
-            Ok(Some(SocketAddr::new(address.source.ip().to_canonical(), address.source.port())))
+            Ok(Origin::Client(SocketAddr::new(address.source.ip().to_canonical(), address.source.port())))
         }
         Some(_) => Err(Error::Malformed),
-        None => Ok(None),
+        None if header.starts_with(&SIGNATURE_V2) && header.get(START_BYTES) == Some(&LOCAL_V2) => {
+            Ok(Origin::Balancer)
+        }
+        None => Ok(Origin::Unknown),
     }
 }
 
@@ -175,7 +190,7 @@ mod tests {
     }
 
     /// What is read of bytes that come one by one, and what is left in the socket.
-    async fn trickle(bytes: &[u8]) -> (Result<Option<SocketAddr>, Error>, Vec<u8>) {
+    async fn trickle(bytes: &[u8]) -> (Result<Origin, Error>, Vec<u8>) {
         let (mut client, mut server) = pair().await;
         client.set_nodelay(true).unwrap();
         let bytes = bytes.to_vec();
@@ -199,7 +214,7 @@ mod tests {
             for version in [1, 2] {
                 let bytes = [header(client, version), b"\0\0\0\x14kafka\n".to_vec()].concat();
                 let (read, rest) = trickle(&bytes).await;
-                assert_eq!(read.unwrap(), Some(client.parse().unwrap()), "version {version}");
+                assert_eq!(read.unwrap(), Origin::Client(client.parse().unwrap()), "version {version}");
                 assert_eq!(rest, b"\0\0\0\x14kafka\n");
             }
         }
@@ -209,15 +224,17 @@ mod tests {
     async fn a_check_of_the_balancers_own_and_additions_are_taken() {
         let mut local = Vec::new();
         ProxyHeader::with_local().encode_v2(&mut local).unwrap();
-        assert_eq!(trickle(&local).await.0.unwrap(), None);
-        assert_eq!(trickle(b"PROXY UNKNOWN\r\nx").await.0.unwrap(), None);
-        assert_eq!(trickle(b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n").await.0.unwrap(), None);
+        assert_eq!(trickle(&local).await.0.unwrap(), Origin::Balancer);
+        assert_eq!(trickle(b"PROXY UNKNOWN\r\nx").await.0.unwrap(), Origin::Unknown);
+        let unspecified = [&SIGNATURE_V2[..], &[0x21, 0, 0, 0]].concat();
+        assert_eq!(trickle(&unspecified).await.0.unwrap(), Origin::Unknown);
+        assert_eq!(trickle(b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n").await.0.unwrap(), Origin::Unknown);
         let more = [Tlv::UniqueId(b"vpce-1".into()), Tlv::Noop(900)];
         let mut bytes = Vec::new();
         ProxyHeader::with_tlvs(Some(address("203.0.113.7:1")), more).encode_v2(&mut bytes).unwrap();
-        assert_eq!(trickle(&bytes).await.0.unwrap(), Some("203.0.113.7:1".parse().unwrap()));
+        assert_eq!(trickle(&bytes).await.0.unwrap(), Origin::Client("203.0.113.7:1".parse().unwrap()));
         let mapped = header("[::ffff:203.0.113.7]:1", 2);
-        assert_eq!(parse(&mapped).unwrap(), Some("203.0.113.7:1".parse().unwrap()), "IPv4 in IPv6");
+        assert_eq!(parse(&mapped).unwrap(), Origin::Client("203.0.113.7:1".parse().unwrap()), "IPv4 in IPv6");
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use super::Gate;
 use crate::cluster::Door;
 use crate::limits::{ListenerLimits, Permit, Refused};
 use crate::metrics::listener::Rejected;
-use crate::proxy_header;
+use crate::proxy_header::{self, Origin};
 
 /// A connection that was accepted, and of which nothing was read.
 #[derive(Debug)]
@@ -94,15 +94,17 @@ pub(super) async fn client(arrival: &mut Arrival, gate: &Gate) -> Option<SocketA
     if gate.proxy_protocol.is_none() {
         return Some(arrival.peer);
     }
+    let peer = arrival.peer;
     let (client, judged) = match proxy_header::read(&mut arrival.stream).await {
-        Ok(Some(client)) => (client, judge(client, gate, &mut arrival.permit)),
+        Ok(Origin::Client(client)) => (client, judge(client, gate, &mut arrival.permit)),
+        Ok(Origin::Unknown) => (peer, judge(peer, gate, &mut arrival.permit)),
         // The balancer's own check of its target: nobody's address to judge.
-        Ok(None) => (arrival.peer, Ok(())),
+        Ok(Origin::Balancer) => (peer, Ok(())),
         // It looks whether the port is open, and does not say so.
         Err(proxy_header::Error::Closed) => return None,
         Err(error) => {
             let why = crate::logging::chain(&error);
-            (arrival.peer, Err(TurnedAway::new(Rejected::ProxyHeader, why)))
+            (peer, Err(TurnedAway::new(Rejected::ProxyHeader, why)))
         }
     };
     match judged {

@@ -101,6 +101,7 @@ pub const ALL: &[(&str, &str, &str)] = &[
     ("client", "tls", "distrusted"),
     ("client", "tls", "principal"),
     ("gateway", "tls", "overloaded"),
+    ("gateway", "tls", "outdated"),
     ("gateway", "tls", "drained"),
     ("client", "first_request", "closed"),
     ("client", "first_request", "failed"),
@@ -237,8 +238,7 @@ impl From<Cause> for Ended {
             Cause::Drained { forced: false } => relay(Side::Gateway, "drained"),
             Cause::Drained { forced: true }
             | Cause::Moved { forced: true }
-            | Cause::Aged { forced: true }
-            | Cause::Distrusted { forced: true } => Self::notable(
+            | Cause::Aged { forced: true } => Self::notable(
                 Side::Gateway,
                 Stage::Relay,
                 "drain_forced",
@@ -246,7 +246,7 @@ impl From<Cause> for Ended {
             ),
             Cause::Moved { forced: false } => relay(Side::Broker, "moved"),
             Cause::Aged { forced: false } => relay(Side::Gateway, "aged"),
-            Cause::Distrusted { forced: false } => Self::notable(
+            Cause::Distrusted { .. } => Self::notable(
                 Side::Gateway,
                 Stage::Relay,
                 "distrusted",

@@ -60,6 +60,8 @@ enum Unwelcome {
     Handshake(stream::Error),
     #[error("the client's certificate is trusted no more")]
     Distrusted(#[source] trust::Error),
+    #[error("the listener's TLS settings changed during the handshake; the client may come again")]
+    Outdated,
     #[error("the client's certificate names no principal")]
     Principal(#[source] principal::Error),
     #[error("the TLS handshake took longer than {0:?}")]
@@ -75,6 +77,7 @@ impl Unwelcome {
             Self::TooMany(_) => (Side::Gateway, "overloaded"),
             Self::Handshake(error) => (Side::Client, error.reason()),
             Self::Distrusted(_) => (Side::Client, "distrusted"),
+            Self::Outdated => (Side::Gateway, "outdated"),
             Self::Principal(_) => (Side::Client, "principal"),
             Self::Timeout(_) => (Side::Client, "timeout"),
         }
@@ -164,12 +167,18 @@ impl Tls {
     ) -> Result<Option<CancellationToken>, Unwelcome> {
         let certificates = stream.peer_certificates();
         let principal = self.terminator.principal(certificates).map_err(Unwelcome::Principal)?;
-        let Some(principal) = principal else { return Ok(None) };
-        let distrusted = connection.authenticated(&principal, certificates);
+        let distrusted = principal.map(|principal| connection.authenticated(&principal, certificates));
+        // Registered first, asked then: whoever puts another one in place asks in the other order.
+        if self.terminator.is_retired() {
+            return Err(Unwelcome::Outdated);
+        }
+        if distrusted.is_none() {
+            return Ok(None);
+        }
         if stream.resumed() || !Arc::ptr_eq(config, &self.terminator.config()) {
             self.terminator.recheck(certificates).map_err(Unwelcome::Distrusted)?;
         }
-        Ok(Some(distrusted))
+        Ok(distrusted)
     }
 }
 

@@ -5,6 +5,7 @@ mod sessions;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -62,6 +63,7 @@ pub struct Terminator {
     options: Options,
     clock: Arc<dyn TimeProvider>,
     polled: Polled<Loaded>,
+    retired: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -89,7 +91,7 @@ impl Terminator {
     /// The same by another clock.
     fn load_by(options: Options, clock: Arc<dyn TimeProvider>) -> Result<Self, Error> {
         let polled = Polled::load(&options.wanted(), |files| Loaded::build(&options, files, None, &clock))?;
-        Ok(Self { options, clock, polled })
+        Ok(Self { options, clock, polled, retired: AtomicBool::new(false) })
     }
 
     /// What a new handshake uses.
@@ -100,6 +102,17 @@ impl Terminator {
     /// Whether a client may show a certificate.
     pub fn asks_for_certificate(&self) -> bool {
         self.options.clients.is_some()
+    }
+
+    /// Notes that another one has taken its place. Handshakes that are under way with this one end in vain: what it
+    /// asks of clients may be what they are not to get in by any more.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether another one has taken its place.
+    pub fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::SeqCst)
     }
 
     /// Whether there is a certificate for a client that asks for this name, or for none.

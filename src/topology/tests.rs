@@ -38,7 +38,7 @@ struct Fake {
     script: Arc<Mutex<Script>>,
     connections: Arc<AtomicUsize>,
     asked: Arc<AtomicUsize>,
-    task: tokio::task::JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 impl Drop for Fake {

@@ -38,11 +38,15 @@ shutdown: {{ ready_delay: 0s, drain_timeout: 10s, hard_stop_after: 20s }}
 }
 
 fn header(client: &str, version: u8) -> Vec<u8> {
-    let client: SocketAddr = client.parse().unwrap();
+    let client: SocketAddr = client.parse().expect("as the test made it");
     let balancer = if client.is_ipv4() { "10.0.0.9:9092" } else { "[2001:db8::9]:9092" };
-    let header = ProxyHeader::with_address(ProxiedAddress::stream(client, balancer.parse().unwrap()));
+    let header = ProxyHeader::with_address(ProxiedAddress::stream(
+        client,
+        balancer.parse().expect("as the test made it"),
+    ));
     let mut bytes = Vec::new();
-    if version == 1 { header.encode_v1(&mut bytes) } else { header.encode_v2(&mut bytes) }.unwrap();
+    if version == 1 { header.encode_v1(&mut bytes) } else { header.encode_v2(&mut bytes) }
+        .expect("as the test made it");
     bytes
 }
 
@@ -54,12 +58,16 @@ async fn introduced(gateway: &Gateway, header: &[u8]) -> Client {
 }
 
 async fn connections(gateway: &Gateway) -> serde_json::Value {
-    let admin = gateway.app.bound().admin.unwrap();
-    let mut stream = TcpStream::connect(admin).await.unwrap();
-    stream.write_all(b"GET /api/v1/connections HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let admin = gateway.app.bound().admin.expect("as the test made it");
+    let mut stream = TcpStream::connect(admin).await.expect("as the test made it");
+    stream
+        .write_all(b"GET /api/v1/connections HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .expect("as the test made it");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    stream.read_to_string(&mut answer).await.expect("as the test made it");
+    serde_json::from_str(answer.split_once("\r\n\r\n").expect("as the test made it").1)
+        .expect("as the test made it")
 }
 
 fn rejected(gateway: &Gateway, reason: &str) -> f64 {
@@ -82,8 +90,12 @@ async fn clients_are_who_the_balancer_says() {
         clients.push(client);
     }
     let listed = connections(&gateway).await;
-    let listed: Vec<_> =
-        listed["connections"].as_array().unwrap().iter().map(|c| c["client"].clone()).collect();
+    let listed: Vec<_> = listed["connections"]
+        .as_array()
+        .expect("as the test made it")
+        .iter()
+        .map(|c| c["client"].clone())
+        .collect();
     assert_eq!(listed, addresses);
 }
 
@@ -137,11 +149,15 @@ async fn a_check_of_the_balancers_own_is_let_in_under_its_address() {
     let cluster = toy(Options::default()).await;
     let gateway = behind(&cluster, "127.0.0.0/8", "networks: { allow: [ 203.0.113.0/24 ] }").await;
     let mut local = Vec::new();
-    ProxyHeader::with_local().encode_v2(&mut local).unwrap();
+    ProxyHeader::with_local().encode_v2(&mut local).expect("as the test made it");
     let mut check = introduced(&gateway, &local).await;
     assert_eq!(check.call(&list(), 3).await.error_code, 0);
     let listed = connections(&gateway).await;
-    let client: SocketAddr = listed["connections"][0]["client"].as_str().unwrap().parse().unwrap();
+    let client: SocketAddr = listed["connections"][0]["client"]
+        .as_str()
+        .expect("as the test made it")
+        .parse()
+        .expect("as the test made it");
     assert_eq!(client.ip(), IpAddr::from([127, 0, 0, 1]));
     // A look whether the port is open is nobody's fault.
     drop(gateway.connect().await);
