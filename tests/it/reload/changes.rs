@@ -159,6 +159,46 @@ async fn who_is_trusted_no_more_by_the_new_settings_leaves() {
 }
 
 #[tokio::test]
+async fn a_listener_that_stops_routing_by_name_serves_who_sends_none() {
+    let toy = three_brokers().await;
+    let authority = Authority::new("servers");
+    let pair = authority.server(&["kafka.example", "*.kafka.example"]);
+    let files = |files: &crate::tls::files::Files| {
+        files.put("a.crt", &pair.cert);
+        files.put("a.key", &pair.key);
+    };
+    let sni = "sni: { bootstrap: kafka.example, brokers: 'b{node}.kafka.example', nodes: 0-9 }";
+    let port = "port: { ranges: [ { nodes: 0-9, bind: 9093 } ] }";
+    let text_of = |ip: std::net::IpAddr, folder: &str, routing: &str| {
+        let advertise = if routing == port { "advertise: kafka.example" } else { "unknown_apis: close" };
+        let listener = format!(
+            "  door:\n    bind: {ip}:9092\n    {advertise}\n    routing:\n      {routing}\n    \
+             tls: {{ certificates: [ {{ cert: {folder}/a.crt, key: {folder}/a.key }} ] }}\n"
+        );
+        text(&cluster("toy", &toy), &listener)
+    };
+    let folder = std::cell::RefCell::new(String::new());
+    let prepare = |made: &crate::tls::files::Files| {
+        files(made);
+        *folder.borrow_mut() = made.path("").display().to_string();
+    };
+    let followed =
+        Followed::start_at("gatehouse.yaml", prepare, |ip| text_of(ip, &folder.borrow(), sni)).await;
+    let mut nameless = (*peer::config(&authority, None, &rustls::version::TLS13)).clone();
+    nameless.enable_sni = false;
+    let nameless = std::sync::Arc::new(nameless);
+    let door = followed.door(9092);
+    let refused = peer::Outcome::Alert(rustls::AlertDescription::UnrecognisedName);
+    assert_eq!(peer::outcome(door, "kafka.example", &nameless).await, refused);
+    let folder = folder.borrow().clone();
+    followed.apply(&text_of(followed.ip, &folder, port)).await;
+    let outcome = peer::outcome(door, "kafka.example", &nameless).await;
+    assert!(matches!(outcome, peer::Outcome::Answered(_)), "{outcome:?}");
+    followed.apply(&text_of(followed.ip, &folder, sni)).await;
+    assert_eq!(peer::outcome(door, "kafka.example", &nameless).await, refused, "no fallback");
+}
+
+#[tokio::test]
 async fn a_cluster_that_moved_is_followed_and_its_clients_with_it() {
     let (toy, old, new) = (three_brokers().await, three_brokers().await, three_brokers().await);
     let file = |ip, moving| {
