@@ -19,8 +19,9 @@ use crate::tls::material::{self, Reloaded};
 use crate::tls::server::{self, Terminator};
 use crate::tls::status::Status;
 
-/// How soon an end is worth a line a day.
+/// How soon an end is worth a line a day. Lists of revoked certificates are made to be short-lived.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+const SOON_OF_A_LIST: Duration = Duration::from_secs(2 * 3600);
 /// What is wrong, or about to be, is said again after this time.
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
 const SAY_SOON_AGAIN: Duration = Duration::from_secs(24 * 3600);
@@ -338,10 +339,18 @@ impl Side {
         checks.extend(status.warnings.iter().map(|warning| Check::warn(name.clone(), warning.as_str())));
         let mut ends: Vec<_> = ends(&status).collect();
         ends.sort_by_key(|(.., at)| *at);
-        for (_, file, at) in ends.iter().filter(|(.., at)| *at < now + SOON) {
+        for (kind, file, at) in &ends {
+            let soon = if *kind == Kind::RevocationList { SOON_OF_A_LIST } else { SOON };
+            if *at >= now + soon {
+                continue;
+            }
             let ended = at.duration_since(now).is_err();
             let word = if ended { "has ended" } else { "ends" };
-            let detail = format!("{file} {word} at {}", humantime::format_rfc3339_seconds(*at));
+            let what = match kind {
+                Kind::RevocationList => ": from then on every client of its authority is refused; renew it",
+                Kind::Certificate | Kind::Authority => ": renew it",
+            };
+            let detail = format!("{file} {word} at {}{what}", humantime::format_rfc3339_seconds(*at));
             checks.push(Check::warn(name.clone(), detail));
         }
         if checks.is_empty() {

@@ -14,6 +14,7 @@ use super::{Gate, close};
 use crate::cluster::{Door, Routes};
 use crate::limits::handshakes::{Handshakes, TooMany};
 use crate::logging::chain;
+use crate::logging::printable::Printable;
 use crate::metrics;
 use crate::registry::Connection;
 use crate::tls::hello::{self, Hello};
@@ -50,8 +51,8 @@ enum Unwelcome {
     Hello(hello::Error),
     #[error("the client asks for a broker by TLS server name and sends none: it connects to an address")]
     NoName,
-    #[error("the TLS server name that the client asks for is none of this listener's")]
-    UnknownName,
+    #[error("the client asks for the TLS server name `{0}`, which is none of this listener's")]
+    UnknownName(String),
     #[error("the TLS server name that the client asks for is in no certificate of this listener")]
     Uncovered,
     #[error(transparent)]
@@ -73,7 +74,7 @@ impl Unwelcome {
     fn reason(&self) -> (Side, &'static str) {
         match self {
             Self::Hello(error) => (Side::Client, error.reason()),
-            Self::NoName | Self::UnknownName | Self::Uncovered => (Side::Client, "unknown_name"),
+            Self::NoName | Self::UnknownName(_) | Self::Uncovered => (Side::Client, "unknown_name"),
             Self::TooMany(_) => (Side::Gateway, "overloaded"),
             Self::Handshake(error) => (Side::Client, error.reason()),
             Self::Distrusted(_) => (Side::Client, "distrusted"),
@@ -187,6 +188,8 @@ fn asked(hello: &Hello, door: Door, routes: &Routes) -> Result<Door, Unwelcome> 
     match (routes, &hello.server_name) {
         (Routes::Ports(_), _) => Ok(door),
         (Routes::Names(_), None) => Err(Unwelcome::NoName),
-        (Routes::Names(_), Some(name)) => routes.door(name).ok_or(Unwelcome::UnknownName),
+        (Routes::Names(_), Some(name)) => routes
+            .door(name)
+            .ok_or_else(|| Unwelcome::UnknownName(Printable::from(name.as_str()).to_string())),
     }
 }

@@ -243,7 +243,7 @@ async fn files_that_are_wrong_change_nothing_but_what_is_said() {
 
         let ready = house.page("/readyz?verbose").await;
         assert!(
-            ready.contains("ready\n") && ready.contains("in use since") && ready.contains(file),
+            ready.contains("ready\n") && ready.contains("refused since") && ready.contains(file),
             "{ready}"
         );
         let page = house.page("/api/v1/certificates").await;
