@@ -173,7 +173,7 @@ where
     }
 
     /// Draws the conclusion from the last step.
-    fn stand(&mut self, outcome: Result<Outcome, rustls::Error>) {
+    pub(super) fn stand(&mut self, outcome: Result<Outcome, rustls::Error>) {
         self.fresh = matches!(outcome, Ok(Outcome::Moved));
         match outcome {
             Ok(Outcome::PeerClosed) => {

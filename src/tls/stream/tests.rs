@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use super::handshake::{self, Kept};
 use super::machine::{Machine, Order, Outcome, Sink};
-use super::{Error, Stream, accept, connect};
+use super::{End, Error, RECORD_BYTES_MAX, Stream, accept, connect};
 use crate::limits::held::HeldBytes;
 use crate::limits::spare;
 use crate::tls::{Version, hello, provider, reason};
@@ -517,6 +517,25 @@ async fn a_client_that_is_not_asked_may_not_say_much() {
     let refused = crate::logging::chain(&refused);
     assert!(refused.contains("a handshake message is longer than 20480 bytes"), "{refused}");
     assert_eq!(&said[said.len() - 7..said.len() - 1], [21, 3, 3, 0, 2, 2], "a fatal alert");
+}
+
+/// No client of rustls says anything long after the handshake, so the bytes are put where they would be kept.
+#[tokio::test]
+async fn what_comes_after_the_handshake_is_a_record_or_little_more() {
+    for version in VERSIONS {
+        let (mut client, mut server) = pair(1 << 16, &configs(version)).await;
+        for side in [&mut client, &mut server] {
+            side.fresh = false;
+            side.incoming = vec![0; RECORD_BYTES_MAX + 1024];
+            side.stand(Ok(Outcome::Drained));
+            assert!(matches!(side.end, End::Open));
+            side.incoming.push(0);
+            side.stand(Ok(Outcome::Drained));
+        }
+        assert!(matches!(client.end, End::Open), "tickets and chains of servers may be long");
+        assert_eq!(server.read_u8().await.unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+        assert_eq!(server.incoming.capacity(), 0);
+    }
 }
 
 #[tokio::test]
