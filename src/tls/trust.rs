@@ -22,7 +22,9 @@ pub(super) use verifier::ClientVerifier;
 
 /// How long the chain of a client may be: it is kept for as long as the connection is open.
 pub(super) const CHAIN_BYTES_MAX: usize = 32 * 1024;
-const CHAIN_CERTIFICATES_MAX: usize = 10;
+/// How many certificates it may have. Whoever makes up authorities of one name that sign each other has every order
+/// of them tried: seven take some 10,000 steps, fifty would stop a worker for a second. Java takes as many.
+const CHAIN_CERTIFICATES_MAX: usize = 8;
 
 /// Where the authorities and their revocation lists are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -269,8 +269,8 @@ fn a_chain_that_is_too_long_is_refused() {
         let filler = CertificateDer::from(vec![0x30; bytes]);
         [client.chain(), vec![filler; more]].concat()
     };
-    assert_eq!(check_chain(&trust, &chain(9, 10)), Ok(()));
-    for long in [chain(10, 10), chain(2, 16 * 1024)] {
+    assert_eq!(check_chain(&trust, &chain(7, 10)), Ok(()));
+    for long in [chain(8, 10), chain(2, 16 * 1024)] {
         let Err(CertificateError::Other(error)) = check_chain(&trust, &long) else { panic!("not refused") };
         let said = error.0.to_string();
         assert!(said.starts_with(&format!("the chain has {} certificates and", long.len())), "{said}");
