@@ -7,7 +7,7 @@ pub mod welcome;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -26,6 +26,7 @@ use crate::relay::observer::Observer;
 use crate::relay::violation::Violation;
 use crate::relay::{self, Parts, Relay};
 use crate::tls::client::Connector;
+use crate::tls::hello;
 use crate::tls::stream::Transport;
 use crate::topology::{Target, Topology};
 use crate::{metrics, proxy_header};
@@ -44,9 +45,6 @@ const BOOTSTRAP_RETRY: Duration = Duration::from_secs(3);
 /// How long a client whose broker cannot be reached is kept before it is closed: clients that are let
 /// go at once come back at once.
 const DIAL_FAILED_MS: std::ops::Range<u64> = 100..500;
-
-/// How long an orderly close waits for the client to close too.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// What the connections of one listener share.
 #[derive(Debug)]
@@ -143,7 +141,7 @@ async fn set_up(
     let (first, plan) = match read {
         Ok(read) => read,
         Err(ended) => {
-            close(&mut client).await;
+            hello::finish(&mut client).await;
             return Err(ended);
         }
     };
@@ -263,17 +261,6 @@ async fn dial(door: Door, gate: &Gate, connection: &Connection) -> Result<Dialle
         target = next;
         tries += 1;
     }
-}
-
-/// Closes in order: what the client wrote at once must not destroy what it is to see.
-async fn close(client: &mut Transport) {
-    let closing = async {
-        client.shutdown().await?;
-        let mut buffer = vec![0; FIRST_READ_BYTES];
-        while client.read(&mut buffer).await? > 0 {}
-        std::io::Result::Ok(())
-    };
-    let _ = timeout(LINGER, closing).await;
 }
 
 /// Has the connection end with a reset when it is dropped. A client that cannot have its broker is answered as by

@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::Gate;
 use super::ended::{Ended, Side, Stage};
-use super::{Gate, close};
 use crate::cluster::{Door, Routes};
 use crate::limits::handshakes::{Handshakes, TooMany};
 use crate::logging::chain;
@@ -122,7 +122,7 @@ pub(super) async fn welcome(
                     return Ok(Welcomed { stream, door, distrusted });
                 }
                 Err(unwelcome) => {
-                    close(&mut Transport::Tls(Box::new(stream))).await;
+                    hello::finish(&mut Transport::Tls(Box::new(stream))).await;
                     Err(unwelcome)
                 }
             }

@@ -144,9 +144,9 @@ pub(super) fn alert_record(alert: AlertDescription) -> [u8; 7] {
     [ALERT_RECORD, 3, 3, 0, 2, FATAL, u8::from(alert)]
 }
 
-/// Half-closes and reads for a while: what the client had already sent must not turn the close into a
-/// reset, which would destroy the alert before the client reads it.
-pub(super) async fn finish<S>(stream: &mut S)
+/// Closes in order a stream that is not relayed: half-closes and reads for at most a second, because what the client
+/// had already sent must not turn the close into a reset, which would destroy what it is to see, such as an alert.
+pub async fn finish<S>(stream: &mut S)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

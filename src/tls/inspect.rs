@@ -5,9 +5,10 @@ use std::fmt;
 use std::time::SystemTime;
 
 use rustls::pki_types::pem::{self, PemObject, SectionKind};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::identity::Name;
+use super::status::{rfc3339, rfc3339_or_null};
 use super::{principal, x509};
 
 /// The longest file that is looked at, in bytes.
@@ -162,18 +163,6 @@ impl fmt::Display for Name {
             Self::Dns(name) => f.write_str(name),
             Self::Ip(address) => address.fmt(f),
         }
-    }
-}
-
-fn rfc3339<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&humantime::format_rfc3339_seconds(*at))
-}
-
-#[expect(clippy::ref_option, reason = "serde hands over the field")]
-fn rfc3339_or_null<S: Serializer>(at: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    match at {
-        Some(at) => rfc3339(at, serializer),
-        None => serializer.serialize_none(),
     }
 }
 
