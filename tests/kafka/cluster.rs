@@ -235,10 +235,8 @@ impl<'lab> Cluster<'lab> {
 impl Drop for Cluster<'_> {
     fn drop(&mut self) {
         // An orderly stop of one broker writes the archive of classes; the others need no manners.
-        let archive = self.kafka.class_archive();
-        if !archive.exists() && self.stop(NODES[0]).is_ok() && self.new_archive().exists() {
-            drop(fs::copy(self.new_archive(), archive.with_extension("new")));
-            drop(fs::rename(archive.with_extension("new"), archive));
+        if !self.kafka.class_archive().exists() && self.stop(NODES[0]).is_ok() {
+            drop(self.kafka.keep_class_archive(&self.new_archive()));
         }
         self.brokers = [None, None, None];
         self.zookeeper = None;

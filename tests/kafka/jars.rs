@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{Result, lab};
@@ -30,6 +31,7 @@ impl Kafka {
         let version =
             known.ok_or_else(|| format!("Kafka {version} is not one of {}", VERSIONS.join(", ")))?;
         let kafka = Self { version, directory: directory(version)? };
+        let _alone = alone();
         kafka.fetch_jars()?;
         if !kafka.zookeeper() {
             kafka.format_seed()?;
@@ -84,25 +86,43 @@ impl Kafka {
         self.directory.join(format!("classes-{}.jsa", java_version()))
     }
 
+    /// Keeps what a broker left at its orderly stop as the archive of loaded classes, unless there is one.
+    pub(crate) fn keep_class_archive(&self, made: &Path) -> Result<()> {
+        let _alone = alone();
+        let archive = self.class_archive();
+        if !archive.exists() && made.exists() {
+            let aside = archive.with_extension(std::process::id().to_string());
+            fs::copy(made, &aside)?;
+            fs::rename(aside, archive)?;
+        }
+        Ok(())
+    }
+
     fn fetch_jars(&self) -> Result<()> {
         let libs = self.directory.join("libs");
         if libs.join(COMPLETE).exists() {
             return Ok(());
         }
         println!("fetching Kafka {}", self.version);
-        drop(fs::remove_dir_all(&libs));
-        fs::create_dir_all(&libs)?;
+        let aside = self.directory.join(format!("libs-{}", std::process::id()));
         let pom = lab::repository().join("tests/kafka/poms").join(format!("{}.xml", self.version));
         let output = Command::new("mvn")
             .args(["-q", "-B", "-ntp", "dependency:copy-dependencies", "-DincludeScope=runtime"])
-            .arg(joined("-DoutputDirectory=", &libs))
+            .arg(joined("-DoutputDirectory=", &aside))
             .arg("-f")
             .arg(pom)
             .output()?;
         if !output.status.success() {
             return Err(format!("mvn failed: {}", String::from_utf8_lossy(&output.stdout)).into());
         }
-        fs::write(libs.join(COMPLETE), "")?;
+        fs::write(aside.join(COMPLETE), "")?;
+        // Another run may have been faster, and may use its jars, which are the same.
+        if libs.join(COMPLETE).exists() {
+            fs::remove_dir_all(aside)?;
+        } else {
+            drop(fs::remove_dir_all(&libs));
+            fs::rename(aside, libs)?;
+        }
         Ok(())
     }
 
@@ -146,6 +166,12 @@ impl Kafka {
         fs::remove_dir_all(work)?;
         Ok(())
     }
+}
+
+/// Lanes take turns with the cache.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where downloads are kept.

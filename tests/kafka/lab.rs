@@ -1,4 +1,4 @@
-//! The place of one run: two network namespaces, a trap for leaked dials between them, and a directory of logs.
+//! The place of one lane of a run: two network namespaces, a trap for leaked dials between them, and a directory of logs.
 
 use std::{
     fs::{self, File},
@@ -40,31 +40,35 @@ pub(crate) enum Side {
     Clients,
 }
 
-/// One run's namespaces and directory; dropping it ends every process in them and removes them.
+/// Makes sure of the tools and removes what runs left behind whose process is gone.
+pub(crate) fn prepare() -> Result<()> {
+    for (tool, package) in [
+        ("ip", "iproute2"),
+        ("nft", "nftables"),
+        ("java", "default-jdk-headless"),
+        ("mvn", "maven"),
+        ("openssl", "openssl"),
+    ] {
+        need(tool, package)?;
+    }
+    remove_stale()
+}
+
+/// One lane's namespaces and directory; dropping it ends every process in them and removes them.
 pub(crate) struct Lab {
-    id: u32,
+    name: String,
     root: PathBuf,
     certificates: Certificates,
 }
 
 impl Lab {
-    /// Makes both namespaces, after removing those of runs whose process is gone.
-    pub(crate) fn new() -> Result<Self> {
-        for (tool, package) in [
-            ("ip", "iproute2"),
-            ("nft", "nftables"),
-            ("java", "default-jdk-headless"),
-            ("mvn", "maven"),
-            ("openssl", "openssl"),
-        ] {
-            need(tool, package)?;
-        }
-        remove_stale()?;
-        let id = std::process::id();
-        let root = repository().join("target/kafka-run").join(id.to_string());
+    /// Makes both namespaces. Lanes share nothing, so that what one counts or stops is nothing to the others.
+    pub(crate) fn new(lane: usize) -> Result<Self> {
+        let run = std::process::id();
+        let root = repository().join(format!("target/kafka-run/{run}/{lane}"));
         fs::create_dir_all(&root)?;
         let certificates = Certificates::new(root.join("tls"))?;
-        let lab = Self { id, root, certificates };
+        let lab = Self { name: format!("{}{lane}", prefix(run)), root, certificates };
         lab.connect_namespaces()?;
         Ok(lab)
     }
@@ -101,9 +105,12 @@ impl Lab {
         if nft.wait()?.success() { Ok(()) } else { Err("nft refused the trap".into()) }
     }
 
-    /// The run's own name in temporary files and namespaces.
+    /// The name of the namespace of that side.
     pub(crate) fn namespace(&self, side: Side) -> String {
-        namespace(self.id, side)
+        match side {
+            Side::Brokers => format!("{}k", self.name),
+            Side::Clients => format!("{}c", self.name),
+        }
     }
 
     /// `program`, to be run on that side.
@@ -124,12 +131,12 @@ impl Lab {
         })
     }
 
-    /// The directory of this run's logs.
+    /// The directory of this lane's logs.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The certificates of this run.
+    /// The certificates of this lane.
     pub(crate) fn certificates(&self) -> &Certificates {
         &self.certificates
     }
@@ -159,23 +166,28 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        remove(self.id);
+        for side in [Side::Clients, Side::Brokers] {
+            remove(&self.namespace(side));
+        }
         drop(fs::remove_dir_all(self.root.join("data")));
     }
 }
 
-/// Ends every process of run `id` and removes its namespaces; also called when the run is interrupted.
-pub(crate) fn remove(id: u32) {
-    for side in [Side::Clients, Side::Brokers] {
-        let name = namespace(id, side);
-        if let Ok(pids) = Command::new("ip").args(["netns", "pids", &name]).stderr(Stdio::null()).output() {
-            for pid in String::from_utf8_lossy(&pids.stdout).split_whitespace() {
-                drop(Command::new("kill").args(["-9", pid]).stderr(Stdio::null()).status());
-            }
+/// Ends every process of run `id`, whichever its lane, and removes its namespaces: for a run that is interrupted.
+pub(crate) fn remove_run(id: u32) -> Result<()> {
+    namespaces()?.iter().filter(|name| name.starts_with(&prefix(id))).for_each(|name| remove(name));
+    Ok(())
+}
+
+/// Ends every process in the namespace and removes it.
+fn remove(namespace: &str) {
+    if let Ok(pids) = Command::new("ip").args(["netns", "pids", namespace]).stderr(Stdio::null()).output() {
+        for pid in String::from_utf8_lossy(&pids.stdout).split_whitespace() {
+            drop(Command::new("kill").args(["-9", pid]).stderr(Stdio::null()).status());
         }
-        drop(Command::new("ip").args(["netns", "del", &name]).stderr(Stdio::null()).status());
-        drop(fs::remove_dir_all(names(&name)));
     }
+    drop(Command::new("ip").args(["netns", "del", namespace]).stderr(Stdio::null()).status());
+    drop(fs::remove_dir_all(names(namespace)));
 }
 
 /// The name of broker `node` where the server name leads to a broker.
@@ -230,23 +242,23 @@ pub(crate) fn need(tool: &str, package: &str) -> Result<()> {
     }
 }
 
-fn namespace(id: u32, side: Side) -> String {
-    match side {
-        Side::Brokers => format!("gh-{id}-k"),
-        Side::Clients => format!("gh-{id}-c"),
-    }
+/// How the names of all namespaces of run `id` begin.
+fn prefix(id: u32) -> String {
+    format!("gh-{id}-")
+}
+
+/// The names of all namespaces of this machine.
+fn namespaces() -> Result<Vec<String>> {
+    let list = Command::new("ip").args(["netns", "list"]).output()?;
+    let lines = String::from_utf8_lossy(&list.stdout);
+    Ok(lines.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
 }
 
 fn remove_stale() -> Result<()> {
-    let list = Command::new("ip").args(["netns", "list"]).output()?;
-    for line in String::from_utf8_lossy(&list.stdout).lines() {
-        let name = line.split_whitespace().next().unwrap_or_default();
-        let Some(id) = name.strip_prefix("gh-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok())
-        else {
-            continue;
-        };
-        if !Path::new(&format!("/proc/{id}")).exists() {
-            remove(id);
+    for name in namespaces()? {
+        let run = name.strip_prefix("gh-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        if run.is_some_and(|run| !Path::new(&format!("/proc/{run}")).exists()) {
+            remove(&name);
         }
     }
     Ok(())

@@ -35,12 +35,7 @@ use std::process::{Command, ExitCode};
 
 use clap::{Parser, ValueEnum};
 
-use crate::{
-    jars::VERSIONS,
-    lab::Lab,
-    matrix::CLIENTS,
-    suite::{Plan, Suite},
-};
+use crate::{jars::VERSIONS, lab::Lab, matrix::CLIENTS, suite::Plan};
 
 /// Anything that went wrong, with the text that a person needs.
 type Fault = Box<dyn std::error::Error + Send + Sync>;
@@ -65,6 +60,9 @@ struct Arguments {
     /// Scenarios of the suite to run, by their names; all without it
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// How many clusters run at a time, each in namespaces of its own: most of the time they wait
+    #[arg(long, default_value_t = 3)]
+    lanes: usize,
     /// Write tests/kafka/matrix.md from a full matrix
     #[arg(long)]
     write_matrix: bool,
@@ -95,7 +93,11 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
-    let lab = Lab::new()?;
+    let unknown = suite::unknown(&arguments.only);
+    if !unknown.is_empty() {
+        return Err(format!("no such scenario: {}", unknown.join(", ")).into());
+    }
+    lab::prepare()?;
     remove_when_interrupted();
     let build =
         Command::new(lab::repository().join("tests/clients/build")).args(&arguments.clients).status()?;
@@ -104,6 +106,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     }
     let mut versions = chosen(&VERSIONS, &arguments.brokers);
     if arguments.what == What::Golden {
+        let lab = Lab::new(1)?;
         for version in versions {
             println!("{version}: {}", golden::capture(&lab, version)?);
         }
@@ -113,6 +116,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         versions.truncate(1);
     }
     let plan = Plan {
+        lanes: arguments.lanes,
         scenarios: arguments.what != What::Matrix,
         matrix: arguments.what != What::Suite,
         versions,
@@ -121,9 +125,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         only: arguments.only.clone(),
         write_matrix: arguments.write_matrix,
     };
-    let mut suite = Suite::new(&lab);
-    suite.run(&plan);
-    Ok(suite.close())
+    Ok(suite::run(&plan).close())
 }
 
 fn chosen(known: &[&'static str], asked: &[String]) -> Vec<&'static str> {
@@ -141,7 +143,7 @@ fn remove_when_interrupted() {
             };
             tokio::select! { _ = tokio::signal::ctrl_c() => (), _ = terminate.recv() => () }
         });
-        lab::remove(std::process::id());
+        drop(lab::remove_run(std::process::id()));
         std::process::exit(130);
     });
 }

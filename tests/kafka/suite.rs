@@ -1,12 +1,18 @@
-//! The scenarios in their order, each timed and counted.
+//! The scenarios and the matrix: which cluster runs what, several at a time, each step timed and counted.
 
-use std::{fs, time::Instant};
+use std::{
+    fs,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Instant,
+};
 
 use crate::{
     Fault, Result, brokers,
     cluster::Cluster,
     control, drain, endpoints, faults,
     gateway::{self, Gateway},
+    jars::Kafka,
     lab::{self, Lab, Side},
     large, listeners,
     matrix::{self, Cell, Cells, Target},
@@ -15,6 +21,8 @@ use crate::{
 
 /// What a run is asked to do.
 pub(crate) struct Plan {
+    /// How many clusters run at a time.
+    pub(crate) lanes: usize,
     /// The scenarios on the first version.
     pub(crate) scenarios: bool,
     /// The matrix.
@@ -34,12 +42,15 @@ pub(crate) struct Plan {
 /// A scenario with the cluster to itself; it leaves it whole and gives a remark.
 type Scenario = fn(&Lab, &mut Cluster<'_>) -> Result<String>;
 
+/// A scenario under the name by which it is asked for.
+type Named = (&'static str, Scenario);
+
 /// What runs on every version: each broker speaks other versions of the protocol, and its tools too.
-const ON_EVERY_VERSION: &[(&str, Scenario)] =
+const ON_EVERY_VERSION: &[Named] =
     &[("addresses", endpoints::addresses), ("tools", tools::run), ("tls", tls::both_sides)];
 
-/// Every other scenario of the suite, in the order of a run.
-const SCENARIOS: &[(&str, Scenario)] = &[
+/// Every other scenario without TLS, in the order of a run.
+const PLAIN: &[Named] = &[
     ("endpoints", endpoints::run),
     ("leaders-move", faults::leaders_move),
     ("brokers-stop-and-start", faults::brokers_stop_and_start),
@@ -50,6 +61,12 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("sasl-plain-discovery", sasl::plain_discovery),
     ("sasl-static-nodes", sasl::static_nodes),
     ("sasl-learn-only", sasl::learn_only),
+    ("drain", drain::run),
+    ("large", large::run),
+];
+
+/// The others with it.
+const WITH_TLS: &[Named] = &[
     ("tls-port", tls::port),
     ("tls-sni", tls::sni),
     ("mtls", tls::mutual),
@@ -58,87 +75,130 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("tls-rotation", rotation::run),
     ("tls-revocation", revocation::run),
     ("principals", principals::run),
-    ("drain", drain::run),
-    ("large", large::run),
 ];
 
-/// Runs scenarios and keeps the count.
-pub(crate) struct Suite<'lab> {
-    lab: &'lab Lab,
+/// What one cluster is started for.
+struct Job {
+    version: &'static str,
+    scenarios: Vec<&'static Named>,
+    matrix: bool,
+}
+
+/// Runs what the plan asks for and gives the count.
+pub(crate) fn run(plan: &Plan) -> Count {
+    let jobs = Mutex::new(jobs(plan).into_iter());
+    let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let mut count = Count::default();
+    thread::scope(|scope| {
+        let next = &next;
+        let lanes: Vec<_> =
+            (1..=plan.lanes).map(|lane| scope.spawn(move || run_lane(lane, plan, next))).collect();
+        for lane in lanes {
+            match lane.join() {
+                Ok(of_lane) => count.add(of_lane),
+                Err(_) => drop(count.step("a lane", || Err::<((), String), _>("its thread panicked".into()))),
+            }
+        }
+    });
+    if plan.matrix {
+        count.close_matrix(plan);
+    }
+    count
+}
+
+/// Those of `names` that no scenario has.
+pub(crate) fn unknown(names: &[String]) -> Vec<&str> {
+    let known =
+        |name: &&str| [ON_EVERY_VERSION, PLAIN, WITH_TLS].concat().iter().any(|(known, _)| known == name);
+    names.iter().map(String::as_str).filter(|name| !known(name)).collect()
+}
+
+/// The clusters of a run, in the order in which lanes take them: long ones first.
+fn jobs(plan: &Plan) -> Vec<Job> {
+    let asked = |scenarios: &'static [Named]| -> Vec<_> {
+        let is_asked = |name: &str| plan.only.is_empty() || plan.only.iter().any(|asked| asked == name);
+        scenarios.iter().filter(|(name, _)| !plan.direct && is_asked(name)).collect()
+    };
+    let mut jobs = Vec::new();
+    if let (true, Some(version)) = (plan.scenarios, plan.versions.first()) {
+        jobs.extend([PLAIN, WITH_TLS].map(|list| Job { version, scenarios: asked(list), matrix: false }));
+    }
+    jobs.extend(plan.versions.iter().map(|version| Job {
+        version,
+        scenarios: asked(ON_EVERY_VERSION),
+        matrix: plan.matrix,
+    }));
+    jobs.retain(|job| job.matrix || !job.scenarios.is_empty());
+    jobs
+}
+
+/// Runs one job after the other in a place of its own.
+fn run_lane(lane: usize, plan: &Plan, next: impl Fn() -> Option<Job>) -> Count {
+    let mut count = Count::default();
+    let Some(first) = next() else { return count };
+    let Some(lab) = count.step(&format!("lane {lane}"), || Ok((Lab::new(lane)?, String::new()))) else {
+        return count;
+    };
+    let mut job = Some(first);
+    while let Some(current) = job {
+        run_job(&lab, &current, plan, &mut count);
+        job = next();
+    }
+    count
+}
+
+fn run_job(lab: &Lab, job: &Job, plan: &Plan, count: &mut Count) {
+    let version = job.version;
+    let start = || Ok((Cluster::start(lab, version, large::SETTINGS)?, String::new()));
+    let Some(mut cluster) = count.step(&format!("{version}: three brokers"), start) else { return };
+    // A trap that counts nothing proves nothing: without the control the cluster is not used at all.
+    let control = || Ok(((), control::run(lab, &cluster)?));
+    if count.step(&format!("{version}: control"), control).is_none() {
+        return;
+    }
+    for (name, scenario) in &job.scenarios {
+        count.step(&format!("{version}: {name}"), || Ok(((), scenario(lab, &mut cluster)?)));
+    }
+    if job.matrix {
+        run_matrix(lab, &cluster.kafka, plan, count);
+    }
+}
+
+fn run_matrix(lab: &Lab, kafka: &Kafka, plan: &Plan, count: &mut Count) {
+    let mut cells = Cells::new();
+    count.step(&format!("{}: matrix", kafka.version), || {
+        if plan.direct {
+            let bootstrap = Cluster::address(1, crate::cluster::PLAIN_PORT);
+            cells = matrix::run(&Target { lab, kafka, bootstrap, side: Side::Brokers }, &plan.clients);
+        } else {
+            let gateway = Gateway::start(lab)?;
+            let bootstrap = gateway::door();
+            cells = matrix::run(&Target { lab, kafka, bootstrap, side: Side::Clients }, &plan.clients);
+            gateway.stop()?;
+            no_leaks(lab)?;
+        }
+        let ran = cells.values().filter(|cell| matches!(cell, Cell::Ran(..))).count();
+        match cells.values().filter(|cell| matches!(cell, Cell::Failed(_))).count() {
+            0 => Ok(((), format!("{ran} cells ran"))),
+            failed => Err(format!("{failed} cells failed").into()),
+        }
+    });
+    count.cells.extend(cells);
+}
+
+/// What a run has shown so far.
+#[derive(Default)]
+pub(crate) struct Count {
     passed: usize,
     failed: Vec<String>,
     cells: Cells,
 }
 
-impl<'lab> Suite<'lab> {
-    /// An empty count.
-    pub(crate) fn new(lab: &'lab Lab) -> Self {
-        Self { lab, passed: 0, failed: Vec::new(), cells: Cells::new() }
-    }
-
-    /// Runs what the plan asks for.
-    pub(crate) fn run(&mut self, plan: &Plan) {
-        for version in &plan.versions {
-            let lab = self.lab;
-            let start = || Ok((Cluster::start(lab, version, large::SETTINGS)?, String::new()));
-            let Some(mut cluster) = self.step(&format!("{version}: three brokers"), start) else { continue };
-            // A trap that counts nothing proves nothing: without the control the version is not run at all.
-            let control = || Ok(((), control::run(lab, &cluster)?));
-            if self.step(&format!("{version}: control"), control).is_none() {
-                continue;
-            }
-            if !plan.direct {
-                self.scenarios(&mut cluster, ON_EVERY_VERSION, &plan.only);
-            }
-            if plan.scenarios && Some(version) == plan.versions.first() {
-                self.scenarios(&mut cluster, SCENARIOS, &plan.only);
-            }
-            if plan.matrix {
-                self.matrix(plan, &cluster);
-            }
-        }
-        if plan.matrix {
-            self.close_matrix(plan);
-        }
-    }
-
-    fn scenarios(&mut self, cluster: &mut Cluster<'_>, scenarios: &[(&str, Scenario)], only: &[String]) {
-        for (name, scenario) in scenarios {
-            if only.is_empty() || only.iter().any(|asked| asked == name) {
-                let lab = self.lab;
-                self.step(&format!("{}: {name}", cluster.kafka.version), || {
-                    Ok(((), scenario(lab, cluster)?))
-                });
-            }
-        }
-    }
-
-    fn matrix(&mut self, plan: &Plan, cluster: &Cluster<'_>) {
-        let lab = self.lab;
-        let kafka = &cluster.kafka;
-        let mut cells = Cells::new();
-        self.step(&format!("{}: matrix", kafka.version), || {
-            if plan.direct {
-                let bootstrap = Cluster::address(1, crate::cluster::PLAIN_PORT);
-                cells = matrix::run(&Target { lab, kafka, bootstrap, side: Side::Brokers }, &plan.clients);
-            } else {
-                let gateway = Gateway::start(lab)?;
-                cells = matrix::run(
-                    &Target { lab, kafka, bootstrap: gateway::door(), side: Side::Clients },
-                    &plan.clients,
-                );
-                gateway.stop()?;
-                no_leaks(lab)?;
-            }
-            let ran = cells.values().filter(|cell| matches!(cell, Cell::Ran(..))).count();
-            let failed = cells.values().filter(|cell| matches!(cell, Cell::Failed(_))).count();
-            if failed > 0 {
-                Err(format!("{failed} cells failed").into())
-            } else {
-                Ok(((), format!("{ran} cells ran")))
-            }
-        });
-        self.cells.extend(cells);
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed.extend(other.failed);
+        self.cells.extend(other.cells);
     }
 
     fn close_matrix(&mut self, plan: &Plan) {
@@ -159,14 +219,10 @@ impl<'lab> Suite<'lab> {
         });
     }
 
-    /// Runs one scenario, which gives a value and a remark.
-    pub(crate) fn step<T>(
-        &mut self,
-        name: &str,
-        scenario: impl FnOnce() -> Result<(T, String)>,
-    ) -> Option<T> {
+    /// Takes one step, which gives a value and a remark.
+    fn step<T>(&mut self, name: &str, step: impl FnOnce() -> Result<(T, String)>) -> Option<T> {
         let start = Instant::now();
-        let outcome = scenario();
+        let outcome = step();
         let seconds = start.elapsed().as_secs_f64();
         match outcome {
             Ok((value, remark)) => {
