@@ -267,19 +267,8 @@ impl Side {
                 report.outcome = Outcome::Refused;
                 report.error = self.status().fault.map(|fault| fault.text);
             }
-            Ok(Reloaded::Kept(error)) => {
-                metrics.reloaded(self.labels(), Reload::Failed);
-                let error = chain(&error);
-                tracing::error!(
-                    listener = self.listener,
-                    cluster = self.cluster,
-                    error,
-                    "certificate files are refused: what was loaded before stays in use",
-                );
-                report.outcome = Outcome::Refused;
-                report.error = Some(error);
-            }
-            Ok(Reloaded::Swapped { trust_changed }) => {
+            Ok(Reloaded::Kept(error)) => self.refuse(&error, metrics, &mut report),
+            Ok(Reloaded::Swapped { trust_changed, kept }) => {
                 metrics.reloaded(self.labels(), Reload::Changed);
                 report.outcome = Outcome::Changed;
                 if trust_changed {
@@ -294,9 +283,26 @@ impl Side {
                     first_end = first_end.map(|at| humantime::format_rfc3339_seconds(at).to_string()),
                     "certificate files are loaded: new handshakes use them",
                 );
+                if let Some(error) = kept {
+                    self.refuse(&error, metrics, &mut report);
+                }
             }
         }
         report
+    }
+
+    /// Says that files are refused.
+    fn refuse(&self, error: &material::Error, metrics: &Metrics, report: &mut Report) {
+        metrics.reloaded(self.labels(), Reload::Failed);
+        let error = chain(error);
+        tracing::error!(
+            listener = self.listener,
+            cluster = self.cluster,
+            error,
+            "certificate files are refused: what was loaded from them before stays in use",
+        );
+        report.outcome = Outcome::Refused;
+        report.error = Some(error);
     }
 
     /// Lets open connections leave that a new handshake would refuse.

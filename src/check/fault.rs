@@ -115,6 +115,7 @@ fn of_tls(error: &stream::Error) -> Fault {
             Fault::new(Code::BrokerTls, format!("the TLS handshake broke: {source}"), "try again")
         }
         stream::Error::Tls(fault) => of_rustls(fault, error.reason()),
+        stream::Error::Refused { fault, .. } => of_rustls(fault, error.reason()),
     }
 }
 

@@ -13,7 +13,7 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::sign::SingleCertAndKey;
 
 use crate::tls::files::{Snapshot, Wanted};
-use crate::tls::material::{self, Error, Material, Polled, Reloaded};
+use crate::tls::material::{self, Checked, Error, Material, Polled, Reloaded};
 use crate::tls::status::Status;
 use crate::tls::trust::{self, Trust};
 use crate::tls::{Version, identity};
@@ -90,7 +90,7 @@ impl AsRef<Material> for Loaded {
 impl Connector {
     /// Reads and checks all files. Blocks on the disk for a moment.
     pub fn load(options: Options) -> Result<Self, Error> {
-        let polled = Polled::load(&options.wanted(), |files| Loaded::build(&options, files, None))?;
+        let polled = Polled::load(&options.wanted(), |files| Ok(Loaded::build(&options, files, None)?.0))?;
         Ok(Self { options, polled })
     }
 
@@ -99,7 +99,8 @@ impl Connector {
         Arc::clone(&self.polled.in_use().config)
     }
 
-    /// Looks at the files again and takes what is new, all of it or nothing. Blocks on the disk for a moment.
+    /// Looks at the files again and takes what is new: what is presented, and who is trusted, each as a whole.
+    /// Blocks on the disk for a moment.
     pub fn reload(&self) -> Reloaded {
         self.polled.reload(&self.options.wanted(), SystemTime::now(), |files, in_use| {
             Loaded::build(&self.options, files, Some(in_use))
@@ -119,8 +120,12 @@ impl Connector {
 }
 
 impl Loaded {
-    fn build(options: &Options, files: &Snapshot, in_use: Option<&Self>) -> Result<Self, Error> {
-        let identities = material::identities(options.identity.as_slice(), files)?;
+    fn build(
+        options: &Options,
+        files: &Snapshot,
+        in_use: Option<&Self>,
+    ) -> Result<(Self, Option<Error>), Error> {
+        let identities = material::identities(options.identity.as_slice(), files);
         let trust = match (options.verify, &options.roots) {
             (Verify::InsecureNone, _) => Ok(None),
             (Verify::Full | Verify::Chain, Roots::System) => Trust::system().map(Some),
@@ -129,7 +134,8 @@ impl Loaded {
             }
         };
         let in_use = in_use.map(|in_use| &in_use.material);
-        let material = Material::new(identities, trust.map_err(Error::Trust)?, in_use, SystemTime::now())?;
+        let Checked { material, kept } =
+            Material::check(identities, trust.map_err(Error::Trust), in_use, SystemTime::now())?;
 
         let builder = ClientConfig::builder_with_provider(super::provider())
             .with_protocol_versions(options.min_version.and_newer())
@@ -142,7 +148,7 @@ impl Loaded {
             Some(identity) => builder
                 .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&identity.certified)))),
         };
-        Ok(Self { material, config: Arc::new(config) })
+        Ok((Self { material, config: Arc::new(config) }, kept))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Files that are read as a whole, checked as a whole, and only then put in place of what is in use.
+//! Files that are read and checked before they take the place of what is in use: what is presented as a whole, and
+//! who is trusted as a whole. Neither waits for the other, so a broken key never holds back a revocation.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -32,6 +33,9 @@ pub enum Error {
     /// A new revocation list that ran out, in place of one that has not.
     #[error("the new revocation list in `{}` ran out already; the one before stays in use", .0.display())]
     Outdated(PathBuf),
+    /// Neither what would be presented nor who would be trusted.
+    #[error("{}; and {}", chain(.0), chain(.1))]
+    Both(Box<Error>, Box<Error>),
     /// The TLS library takes the parts, but not together.
     #[error("TLS cannot be set up")]
     Setup(#[source] rustls::Error),
@@ -46,6 +50,8 @@ pub enum Reloaded {
     Swapped {
         /// Connections that are open may have to be checked again: authorities or revocation lists changed.
         trust_changed: bool,
+        /// The other half, what is presented or who is trusted, is refused and stays as it was.
+        kept: Option<Error>,
     },
     /// They hold something that is refused; what was loaded before stays in use. Told once for each fault.
     Kept(Error),
@@ -61,27 +67,63 @@ pub(super) struct Material {
     loaded: SystemTime,
 }
 
+/// Material that was checked, and why a half of it is still the one before.
+pub(super) struct Checked {
+    pub(super) material: Material,
+    pub(super) kept: Option<Error>,
+}
+
 impl Material {
-    /// Checks what was read: each part by itself, and as the successor of what is in use.
-    pub(super) fn new(
-        identities: Vec<Identity>,
-        trust: Option<Trust>,
+    /// Checks what was read: each half by itself, and as the successor of what is in use. A half that is refused
+    /// stays what it is, if there is something in use; where nothing new is left, that is an error.
+    pub(super) fn check(
+        identities: Result<Vec<Identity>, Error>,
+        trust: Result<Option<Trust>, Error>,
         in_use: Option<&Self>,
         now: SystemTime,
-    ) -> Result<Self, Error> {
-        if let Some(in_use) = in_use {
-            for (new, old) in identities.iter().zip(&in_use.identities) {
-                if let (Some(fault), None) = (new.out_of_time(now), old.out_of_time(now)) {
-                    return Err(Error::OutOfTime(fault));
-                }
-            }
-            if let (Some(new), Some(old)) = (&trust, &in_use.trust)
-                && let Some(list) = new.outdated_list(old, now)
-            {
-                return Err(Error::Outdated(list.file.clone()));
+    ) -> Result<Checked, Error> {
+        let Some(in_use) = in_use else {
+            let material = Self { identities: identities?, trust: trust?, loaded: now };
+            return Ok(Checked { material, kept: None });
+        };
+        let identities = identities.and_then(|new| in_use.succeeded_by(new, now));
+        let trust = trust.and_then(|new| in_use.trust_succeeded_by(new, now));
+        let (identities, trust, kept) = match (identities, trust) {
+            (Ok(identities), Ok(trust)) => (identities, trust, None),
+            (Ok(identities), Err(error)) => (identities, in_use.trust.clone(), Some(error)),
+            (Err(error), Ok(trust)) => (in_use.identities.clone(), trust, Some(error)),
+            (Err(first), Err(second)) => return Err(Error::Both(Box::new(first), Box::new(second))),
+        };
+        let material = Self { identities, trust, loaded: now };
+        match kept {
+            Some(error) if !material.differs_from(in_use) => Err(error),
+            kept => Ok(Checked { material, kept }),
+        }
+    }
+
+    fn succeeded_by(&self, new: Vec<Identity>, now: SystemTime) -> Result<Vec<Identity>, Error> {
+        for (new, old) in new.iter().zip(&self.identities) {
+            if let (Some(fault), None) = (new.out_of_time(now), old.out_of_time(now)) {
+                return Err(Error::OutOfTime(fault));
             }
         }
-        Ok(Self { identities, trust, loaded: now })
+        Ok(new)
+    }
+
+    fn trust_succeeded_by(&self, new: Option<Trust>, now: SystemTime) -> Result<Option<Trust>, Error> {
+        if let (Some(new), Some(old)) = (&new, &self.trust)
+            && let Some(list) = new.outdated_list(old, now)
+        {
+            return Err(Error::Outdated(list.file.clone()));
+        }
+        Ok(new)
+    }
+
+    fn differs_from(&self, in_use: &Self) -> bool {
+        let presented = |material: &Self| -> Vec<String> {
+            material.identities.iter().map(|identity| identity.sha256.clone()).collect()
+        };
+        self.trusts_others_than(in_use) || presented(self) != presented(in_use)
     }
 
     /// Whether others are trusted than before.
@@ -144,12 +186,13 @@ impl<T: AsRef<Material>> Polled<T> {
         Ok(Self { in_use, digest, fault: ArcSwapOption::empty() })
     }
 
-    /// Reads the files again, and builds anew if they changed. Calls at the same time wait for each other.
+    /// Reads the files again, and builds anew if they changed: what is new, and why a half of it is not. Calls at the
+    /// same time wait for each other.
     pub(super) fn reload(
         &self,
         wanted: &BTreeSet<Wanted>,
         now: SystemTime,
-        build: impl FnOnce(&Snapshot, &T) -> Result<T, Error>,
+        build: impl FnOnce(&Snapshot, &T) -> Result<(T, Option<Error>), Error>,
     ) -> Reloaded {
         let mut digest = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
         if Snapshot::read(wanted).digest().as_ref() == *digest {
@@ -159,12 +202,14 @@ impl<T: AsRef<Material>> Polled<T> {
         let files = Snapshot::take(wanted);
         let in_use = self.in_use.load_full();
         match build(&files, &in_use) {
-            Ok(new) => {
+            Ok((new, kept)) => {
                 let trust_changed = new.as_ref().trusts_others_than((*in_use).as_ref());
                 self.in_use.store(Arc::new(new));
-                *digest = files.digest().as_ref().to_vec();
-                self.fault.store(None);
-                Reloaded::Swapped { trust_changed }
+                // No files are those that a half of each is in use of.
+                *digest = if kept.is_some() { Vec::new() } else { files.digest().as_ref().to_vec() };
+                let fault = kept.as_ref().map(|error| Arc::new(Fault { text: chain(error), since: now }));
+                self.fault.store(fault);
+                Reloaded::Swapped { trust_changed, kept }
             }
             Err(error) => {
                 let text = chain(&error);

@@ -13,7 +13,7 @@ use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 
 use crate::tls::files::{Snapshot, Wanted};
-use crate::tls::material::{self, Error, Material, Polled, Reloaded};
+use crate::tls::material::{self, Checked, Error, Material, Polled, Reloaded};
 use crate::tls::rules::Rules;
 use crate::tls::status::Status;
 use crate::tls::trust::{ClientVerifier, Trust};
@@ -90,7 +90,8 @@ impl Terminator {
 
     /// The same by another clock.
     fn load_by(options: Options, clock: Arc<dyn TimeProvider>) -> Result<Self, Error> {
-        let polled = Polled::load(&options.wanted(), |files| Loaded::build(&options, files, None, &clock))?;
+        let build = |files: &Snapshot| Ok(Loaded::build(&options, files, None, &clock)?.0);
+        let polled = Polled::load(&options.wanted(), build)?;
         Ok(Self { options, clock, polled, retired: AtomicBool::new(false) })
     }
 
@@ -120,7 +121,8 @@ impl Terminator {
         self.polled.in_use().choice.is_there_one_for(server_name)
     }
 
-    /// Looks at the files again and takes what is new, all of it or nothing. Blocks on the disk for a moment.
+    /// Looks at the files again and takes what is new: what is presented, and who is trusted, each as a whole.
+    /// Blocks on the disk for a moment.
     pub fn reload(&self) -> Reloaded {
         self.polled.reload(&self.options.wanted(), system_now(&self.clock), |files, in_use| {
             Loaded::build(&self.options, files, Some(in_use), &self.clock)
@@ -176,15 +178,15 @@ impl Loaded {
         files: &Snapshot,
         in_use: Option<&Self>,
         clock: &Arc<dyn TimeProvider>,
-    ) -> Result<Self, Error> {
-        let identities = material::identities(&options.certificates, files)?;
-        if identities.is_empty() {
+    ) -> Result<(Self, Option<Error>), Error> {
+        if options.certificates.is_empty() {
             return Err(Error::NoIdentity);
         }
+        let identities = material::identities(&options.certificates, files);
         let trust = options.clients.as_ref().map(|clients| Trust::build(&clients.trust, files)).transpose();
-        let trust = trust.map_err(Error::Trust)?;
         let in_use_material = in_use.map(|in_use| &in_use.material);
-        let material = Material::new(identities, trust, in_use_material, system_now(clock))?;
+        let Checked { material, kept } =
+            Material::check(identities, trust.map_err(Error::Trust), in_use_material, system_now(clock))?;
 
         // What was remembered under another trust must not be resumed under this one.
         let sessions = match in_use {
@@ -207,7 +209,7 @@ impl Loaded {
         let choice = Arc::new(ByName::new(&material.identities, options.by_name_only));
         let mut config = builder.with_cert_resolver(choice.clone());
         sessions.put_into(&mut config);
-        Ok(Self { material, config: Arc::new(config), choice, verifier, sessions })
+        Ok((Self { material, config: Arc::new(config), choice, verifier, sessions }, kept))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::tls::x509::{self, Element, tag};
 use crate::tls::{principal, status};
 
 use lists::List;
-pub(super) use verifier::ClientVerifier;
+pub(super) use verifier::{ClientVerifier, take_refused};
 
 /// How long the chain of a client may be: it is kept for as long as the connection is open.
 pub(super) const CHAIN_BYTES_MAX: usize = 32 * 1024;

@@ -119,7 +119,7 @@ impl Scene {
 #[track_caller]
 fn swapped(terminator: &Terminator) -> bool {
     match terminator.reload() {
-        Reloaded::Swapped { trust_changed } => trust_changed,
+        Reloaded::Swapped { trust_changed, kept: None } => trust_changed,
         other => panic!("{other:?}"),
     }
 }
@@ -127,6 +127,19 @@ fn swapped(terminator: &Terminator) -> bool {
 #[track_caller]
 fn kept(terminator: &Terminator) -> String {
     let Reloaded::Kept(error) = terminator.reload() else { panic!("not kept") };
+    let text = crate::logging::chain(&error);
+    assert_eq!(terminator.status().fault.unwrap().text, text);
+    assert!(matches!(terminator.reload(), Reloaded::StillKept));
+    text
+}
+
+/// A half is taken, in which others are trusted or not, and a half is refused for this.
+#[track_caller]
+fn half(terminator: &Terminator, others_trusted: bool) -> String {
+    let Reloaded::Swapped { trust_changed, kept: Some(error) } = terminator.reload() else {
+        panic!("not half")
+    };
+    assert_eq!(trust_changed, others_trusted);
     let text = crate::logging::chain(&error);
     assert_eq!(terminator.status().fault.unwrap().text, text);
     assert!(matches!(terminator.reload(), Reloaded::StillKept));
@@ -416,9 +429,11 @@ fn bad_files_keep_what_is_in_use_and_are_told_once() {
     assert!(kept(&terminator).contains("tls.key` is broken or cut short"));
     scene.folder.put("tls.key", &good.key);
     scene.folder.put("ca/two.crt", &Authority::new("Two").pem()[..200]);
-    assert!(kept(&terminator).contains("two.crt` is broken or cut short"));
+    assert!(half(&terminator, false).contains("two.crt` is broken or cut short"));
     std::fs::remove_file(scene.folder.path("tls.crt")).unwrap();
-    assert!(kept(&terminator).contains("tls.crt` cannot be read: No such file"));
+    let both = kept(&terminator);
+    assert!(both.contains("tls.crt` cannot be read: No such file"));
+    assert!(both.contains("; and the trusted certificates cannot be used") && both.contains("two.crt`"));
     assert!(works());
 
     scene.present("tls", &other);
@@ -437,6 +452,47 @@ fn bad_files_keep_what_is_in_use_and_are_told_once() {
     std::fs::remove_file(fault_again).unwrap();
     assert!(matches!(terminator.reload(), Reloaded::Unchanged), "as it was");
     assert_eq!(terminator.status().fault, None);
+}
+
+#[test]
+fn a_broken_pair_holds_back_no_revocation() {
+    let scene = Scene::new();
+    let (alice, bob) = (scene.clients.client("alice"), scene.clients.client("bob"));
+    scene.folder.put("crl/one.crl", scene.clients.revoke(&[]).der());
+    let terminator = scene.load(scene.mutual());
+    let old = scene.servers.server(&["kafka.example.com"]);
+    let gets_in =
+        |pair: &Pair| scene.shake(&scene.client(ProtocolVersion::TLSv1_3, Some(pair)), &terminator).is_ok();
+    assert!(gets_in(&alice) && gets_in(&bob));
+
+    let before = terminator.status().certificates[0].sha256.clone();
+    scene.folder.put("tls.crt", &old.cert);
+    scene.folder.put("crl/one.crl", scene.clients.revoke(&[&alice]).der());
+    assert!(half(&terminator, true).contains("tls.key` does not belong to the certificate in"));
+    assert!(!gets_in(&alice) && gets_in(&bob));
+    assert_eq!(terminator.status().certificates[0].sha256, before);
+
+    // The key arrives: the pair is taken, and who was revoked stays so.
+    scene.folder.put("tls.key", &old.key);
+    assert!(!swapped(&terminator));
+    assert_ne!(terminator.status().certificates[0].sha256, before);
+    assert_eq!(terminator.status().fault, None);
+    assert!(!gets_in(&alice) && gets_in(&bob));
+}
+
+#[test]
+fn files_that_go_back_to_what_they_were_after_half_a_change_are_taken() {
+    let scene = Scene::new();
+    let terminator = scene.load(scene.mutual());
+    let (whole, stranger) =
+        (std::fs::read_to_string(scene.folder.path("tls.crt")).unwrap(), Authority::new("Two"));
+    scene.folder.put("tls.crt", "");
+    let two = scene.folder.put("ca/two.crt", stranger.pem());
+    half(&terminator, true);
+    scene.folder.put("tls.crt", whole);
+    std::fs::remove_file(two).unwrap();
+    assert!(swapped(&terminator), "the second authority is trusted no more");
+    assert_eq!(terminator.status().authorities.len(), 1);
 }
 
 #[test]

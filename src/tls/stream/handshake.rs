@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::machine::{Machine, Order, Outcome, Sink};
 use super::{Error, RECORD_BYTES_MAX};
 use crate::tls::hello;
-use crate::tls::trust::CHAIN_BYTES_MAX;
+use crate::tls::trust::{CHAIN_BYTES_MAX, take_refused};
 
 /// How much is read at once.
 const READ_BYTES: usize = 4 * 1024;
@@ -94,9 +94,13 @@ where
             }
             Err(fault) => fault,
         };
+        let refused = take_refused();
         drop((answered, left));
         tell(socket, machine, (outgoing, flights > 0), &fault).await;
-        return Err(Error::Tls(fault));
+        return Err(match refused {
+            Some(subject) => Error::Refused { subject: subject.into(), fault: Box::new(fault) },
+            None => Error::Tls(fault),
+        });
     }
 }
 

@@ -61,6 +61,15 @@ pub enum Error {
     /// One side refused the other.
     #[error("the TLS handshake failed")]
     Tls(#[source] rustls::Error),
+    /// A client's certificate is refused.
+    #[error("the client's certificate is refused, which says that it is `{subject}`")]
+    Refused {
+        /// What the certificate says of whose it is, as a peer's text is printed.
+        subject: Box<str>,
+        /// Why.
+        #[source]
+        fault: Box<rustls::Error>,
+    },
 }
 
 impl Error {
@@ -69,7 +78,8 @@ impl Error {
         match self {
             Self::Closed => "closed",
             Self::Io(error) => reason::of_io(error),
-            Self::Tls(error) => reason::of(error),
+            Self::Tls(fault) => reason::of(fault),
+            Self::Refused { fault, .. } => reason::of(fault),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! of one name, as there are while one is replaced, each with a list, then refuse each other's certificates; and
 //! "refuse what no list covers" cannot be had for those authorities alone that have one.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -23,7 +24,20 @@ use webpki::{
 
 use super::lists::List;
 use super::{CHAIN_BYTES_MAX, CHAIN_CERTIFICATES_MAX, Error, Trust, content};
-use crate::tls::x509;
+use crate::logging::printable::Printable;
+use crate::tls::{principal, x509};
+
+thread_local! {
+    /// Who was refused by the handshake that this thread is at. The errors of rustls decide on the alert and have no
+    /// room for it, and of a connection that failed rustls keeps no certificate.
+    static REFUSED: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// The subject of the certificate for which the last step of a handshake on this thread failed, as a peer's text is
+/// printed: short and harmless. Nobody has vouched for it.
+pub(in crate::tls) fn take_refused() -> Option<String> {
+    REFUSED.take()
+}
 
 /// What clients are told of the authorities. The field has a length of two bytes (RFC 8446, section 4.2.4), all
 /// clients are told each time, and some stop at 16 KiB.
@@ -206,7 +220,14 @@ impl ClientCertVerifier for ClientVerifier {
         rest: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.verify(leaf, rest, now).map(|()| ClientCertVerified::assertion())
+        match self.verify(leaf, rest, now) {
+            Ok(()) => Ok(ClientCertVerified::assertion()),
+            Err(error) => {
+                let subject = principal::java_name(leaf).ok();
+                REFUSED.set(subject.map(|subject| Printable::from(subject.as_str()).to_string()));
+                Err(error)
+            }
+        }
     }
 
     fn verify_tls12_signature(

@@ -58,6 +58,12 @@ async fn a_revoked_client_leaves_between_two_frames_and_does_not_come_back() {
         assert!(works(&mut stays).await, "nobody else notices");
         let outcome = house.outcome(&shows_bad).await;
         assert_eq!(outcome, Outcome::Alert(AlertDescription::CertificateRevoked));
+        until("a line that says who was refused", async || {
+            !lines
+                .with(&["WARN", "connection ended", "reason=\"revoked\"", "says that it is `CN=bad"])
+                .is_empty()
+        })
+        .await;
         let said = lines.with(&["WARN", "connection ended", "reason=\"distrusted\"", "CN=bad"]);
         assert!(!said.is_empty(), "a line says who left");
         let loaded = lines.with(&["INFO", "certificate files are loaded", "connections_distrusted=2"]);
