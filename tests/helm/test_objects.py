@@ -230,15 +230,31 @@ def test_an_old_kubernetes_cannot_sleep_before_the_stop():
 def test_the_network_policy_has_every_port_and_both_ways():
     objects = rendered("loadbalancer")
     [policy] = of_kind(objects, "NetworkPolicy")
-    clients, monitoring = policy["spec"]["ingress"]
+    external, office, monitoring = policy["spec"]["ingress"]
     bound = {port["targetPort"] for service in broker_services(objects) for port in service["spec"]["ports"]}
-    assert {port["port"] for port in clients["ports"]} == bound
-    assert [peer["ipBlock"]["cidr"] for peer in clients["from"]] == ["203.0.113.0/24", "2001:db8::/32"]
+    assert {port["port"] for rule in [external, office] for port in rule["ports"]} == bound
+    assert [peer["ipBlock"]["cidr"] for peer in external["from"]] == ["203.0.113.0/24", "2001:db8::/32"]
+    assert "from" not in office, "its service has no source ranges, and a node stands in between"
     assert [port["port"] for port in monitoring["ports"]] == ["admin"] and monitoring["from"]
     dns, kafka = policy["spec"]["egress"]
     assert sorted(port["protocol"] for port in dns["ports"]) == ["TCP", "UDP"]
     assert kafka["ports"] == [{"protocol": "TCP", "port": 9092}] and kafka["to"]
     assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+def peers(values):
+    [policy] = of_kind(render(SETS["minimal"], {**values, "networkPolicy": {"enabled": True, **values.get("networkPolicy", {})}}), "NetworkPolicy")
+    return policy["spec"]["ingress"][0].get("from")
+
+
+def test_the_network_policy_knows_whom_the_pod_sees():
+    block = [{"ipBlock": {"cidr": "203.0.113.0/24"}}]
+    ranges = {"loadBalancerSourceRanges": ["203.0.113.0/24"]}
+    assert peers({"service": ranges}) == block
+    assert peers({"service": {**ranges, "externalTrafficPolicy": "Cluster"}}) is None
+    balancer = {"config": {"listeners": {"external": {"proxy_protocol": {"required_from": ["10.0.0.0/16", "10.1.0.1"]}}}}}
+    assert peers({"service": ranges, **balancer}) == [{"ipBlock": {"cidr": cidr}} for cidr in ["10.0.0.0/16", "10.1.0.1/32"]]
+    assert peers({"service": ranges, **balancer, "networkPolicy": {"clients": [{"podSelector": {}}]}}) == [{"podSelector": {}}]
 
 
 def test_a_certificate_has_one_name_with_ports_and_a_wildcard_with_sni():
