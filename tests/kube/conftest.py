@@ -1,0 +1,48 @@
+"""One control plane for all tests, a namespace for each.
+
+For tests of the gateway's discovery (`discovering`): the chart is installed and its service has no address yet. Start a
+gateway with `discovering.variables()` in its environment, `discovering.mount(FOLDER)` as its token folder and
+`discovering.configuration()` as its file; then
+
+    discovering.patch_load_balancer([{"hostname": "lb.example.com"}])     # a cloud gives, changes or ([]) takes it
+    discovering.cluster.restart_api_server()                              # same address, certificate and state
+    discovering.cluster.stop_api_server(); ...; discovering.cluster.start_api_server()
+    discovering.cluster.expire_watches()                                  # the watch goes on from a version that is gone: 410
+    discovering.allow(False); discovering.allow(True)                     # the right of the service account: 403 without
+    discovering.mount(FOLDER)                                             # writes a fresh token; `token("10m")` for a short one
+    wait_for(lambda: ..., "what should happen")                           # from control_plane: never sleep
+"""
+
+import os
+import shutil
+
+import pytest
+
+from chart import SETS
+from control_plane import ControlPlane
+from release import Release, discover
+
+@pytest.fixture(scope="session")
+def cluster(request):
+    with ControlPlane() as cluster:
+        cluster.kubectl("apply", "--server-side", "--validate=strict", "--filename", os.environ["CRDS"])
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinitions", "--all")
+        yield cluster
+    if request.session.testsfailed:
+        print(f"\nlogs of the control plane: {cluster.folder}")
+    else:
+        shutil.rmtree(cluster.folder)
+
+
+@pytest.fixture
+def namespace(cluster, request):
+    """Of the test's name. Pods must keep to the profile `restricted` in it."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name.lower())[:50].strip("-")
+    yield cluster.namespace(name)
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def discovering(cluster, namespace):
+    """The chart with discovery.kubernetes.enabled, as release `gw`; the load balancer has no address yet."""
+    return discover(Release(cluster, namespace), SETS["minimal"])
