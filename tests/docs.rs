@@ -163,3 +163,29 @@ fn the_page_of_codes_is_the_table() {
     }
     assert_eq!(fs::read_to_string(path).unwrap(), text, "run `UPDATE=1 cargo test --test docs`");
 }
+
+#[test]
+fn the_index_of_recipes_is_true() {
+    let folder = |path: &str, kind: &str| -> Vec<PathBuf> {
+        let entries = fs::read_dir(root().join(path)).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.extension().is_some_and(|extension| extension == kind)).collect()
+    };
+    let text = page("docs/recipes/README.md");
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| line.starts_with("| ["))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let mut pages = folder("docs/recipes", "md");
+    pages.retain(|path| !path.ends_with("README.md"));
+    assert_eq!(rows.len(), pages.len(), "one row for each page");
+    let scenarios: String =
+        folder("tests/kafka/recipes", "rs").iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    for row in rows {
+        let file = row[1].split(['(', ')']).nth(1).unwrap();
+        assert!(root().join("docs/recipes").join(file).exists(), "{file}");
+        let run =
+            row[3].split('`').nth(1).is_some_and(|name| scenarios.contains(&format!("name: \"{name}\"")));
+        assert!(run || row[3].starts_with("not run: "), "{file}: {}", row[3]);
+    }
+}

@@ -135,16 +135,20 @@ def test_series_of_the_alerts_exist():
     assert of_kind(rendered("ha"), "PrometheusRule")
 
 
-PAGE = CHART.parents[2] / "docs/kubernetes.md"
-BLOCKS = re.findall(r"^```yaml values\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+DOCS = CHART.parents[2] / "docs"
+BLOCKS = {
+    f"{page.stem}-{number}": block
+    for page in [DOCS / "kubernetes.md", *sorted((DOCS / "recipes").glob("*.md"))]
+    for number, block in enumerate(re.findall(r"^```yaml values\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE))
+}
 
 
-def test_the_page_has_values():
+def test_the_pages_have_values():
     assert len(BLOCKS) >= 5
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_values_of_the_page_are_taken(number):
-    text = configuration(render([], yaml.safe_load(BLOCKS[number])))
+@pytest.mark.parametrize("name", BLOCKS)
+def test_values_of_the_pages_are_taken(name):
+    text = configuration(render([], yaml.safe_load(BLOCKS[name])))
     done = gatehouse(text, "validate", "--no-environment")
     assert done.returncode == 0, done.stderr

@@ -1,28 +1,18 @@
 //! TLS towards the brokers: whom the gateway trusts, who it is there, and what it says when it must not go on.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-};
-
-use kafka_protocol::messages::{
-    IncrementalAlterConfigsRequest,
-    incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
-};
+use std::{collections::BTreeSet, fs};
 
 use crate::{
-    Result,
+    Result, audit,
     certificates::{Files, principal},
-    cluster::{Cluster, MTLS_PORT, NODES, PLAIN_PORT, PLAIN_USER, SASL_SSL_PORT, SSL_PORT, addresses},
+    cluster::{Cluster, MTLS_PORT, PLAIN_USER, SASL_SSL_PORT, SSL_PORT, addresses},
     doors::{Mode, Visit, configuration, over_tls, path},
     gateway::Gateway,
     jars::SCRAM_USER,
-    lab::{Lab, Side, WRONG_NAME},
-    poll::{self, LIMIT},
+    lab::{Lab, WRONG_NAME},
     sasl,
     secure::Version,
     suite::no_leaks,
-    wire::{Connection, string},
 };
 
 /// Every way to the brokers' TLS listeners, those that must fail among them.
@@ -81,7 +71,7 @@ fn identities(lab: &Lab, cluster: &Cluster<'_>) -> Result<usize> {
     let asks = format!(", client_auth: required, client_ca: {}", path(&certificates.path("clients-ca.pem")));
     let upstream = format!("    upstream_identity: {{ tls: {} }}\n", pair(&theirs));
     let listener = Mode::Sni.listener(&certificates.files("door"), &asks, &upstream);
-    log_requests(lab, "DEBUG")?;
+    audit::log(lab, "DEBUG")?;
     let gateway =
         Gateway::start_with(lab, "gateway-identities", &configuration(&brokers, &text, &[listener]))?;
     let alice = certificates.files("alice");
@@ -89,8 +79,8 @@ fn identities(lab: &Lab, cluster: &Cluster<'_>) -> Result<usize> {
         Visit { identity: Some(&alice), version, ..visit(client, Mode::Sni, "identity") }.run(lab, &[])?;
     }
     gateway.stop()?;
-    log_requests(lab, "WARN")?;
-    let seen = requests(cluster)?;
+    audit::log(lab, "WARN")?;
+    let seen = audit::requests(cluster, "MTLS")?;
     let expected = |name: &str| format!("User:{}", principal(name));
     let principals: BTreeSet<&String> = seen.keys().collect();
     if principals != BTreeSet::from([&expected("discovery"), &expected("upstream")]) {
@@ -149,47 +139,4 @@ fn visit<'a>(client: &'a str, mode: Mode, label: &'a str) -> Visit<'a> {
 
 fn pair(files: &Files) -> String {
     format!("{{ cert: {}, key: {} }}", path(&files.certificate), path(&files.key))
-}
-
-/// Sets how much every broker tells of the requests that it answers.
-fn log_requests(lab: &Lab, level: &str) -> Result<()> {
-    const BROKER_LOGGER: i8 = 8;
-    lab.inside(Side::Brokers, || {
-        for node in NODES {
-            let config = AlterableConfig::default()
-                .with_name(string("kafka.request.logger"))
-                .with_value(Some(string(level)));
-            let resource = AlterConfigsResource::default()
-                .with_resource_type(BROKER_LOGGER)
-                .with_resource_name(string(&node.to_string()))
-                .with_configs(vec![config]);
-            let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
-            let mut broker = Connection::open(&Cluster::address(node, PLAIN_PORT))?;
-            let answer = broker.call(0, &request)?;
-            if let Some(refused) = answer.responses.iter().find(|response| response.error_code != 0) {
-                return Err(format!("level of broker {node}: error {}", refused.error_code).into());
-            }
-        }
-        Ok(())
-    })
-}
-
-/// How often each principal asked for each API at the listener that requires certificates, by the brokers' logs.
-fn requests(cluster: &Cluster<'_>) -> Result<BTreeMap<String, BTreeMap<String, usize>>> {
-    let mut seen: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
-    let log = poll::until("a log of requests", LIMIT, || {
-        let log = cluster.log()?;
-        Ok(log.contains("Completed request:").then_some(log))
-    })?;
-    for line in log.lines() {
-        let Some((_, text)) = line.split_once("Completed request:") else { continue };
-        let entry: serde_json::Value = serde_json::from_str(text)?;
-        if entry["listener"] != "MTLS" {
-            continue;
-        }
-        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned).ok_or("not a text");
-        let apis = seen.entry(text(&entry["principal"])?).or_default();
-        *apis.entry(text(&entry["requestHeader"]["requestApiKeyName"])?).or_default() += 1;
-    }
-    Ok(seen)
 }

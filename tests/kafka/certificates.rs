@@ -109,7 +109,11 @@ impl Authority {
         params.distinguished_name = distinguished(&[(DnType::CommonName, name)]);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate()?;
+        Self::of(params, KeyPair::generate()?)
+    }
+
+    /// One of that shape and key.
+    pub(crate) fn of(params: CertificateParams, key: KeyPair) -> Result<Self> {
         let pem = params.self_signed(&key)?.pem();
         Ok(Self { issuer: Issuer::new(params, key), pem })
     }
@@ -154,11 +158,15 @@ impl Authority {
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(to, 1, 1);
         params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate()?;
+        self.sign(params, &KeyPair::generate()?)
+    }
+
+    /// A pair of that shape and key.
+    pub(crate) fn sign(&self, mut params: CertificateParams, key: &KeyPair) -> Result<Pair> {
         // A serial of our own: the list of revoked certificates needs it.
         let serial = SerialNumber::from(key.public_key_raw()[1..17].to_vec());
         params.serial_number = Some(serial.clone());
-        let certificate = params.signed_by(&key, &self.issuer)?.pem();
+        let certificate = params.signed_by(key, &self.issuer)?.pem();
         Ok(Pair { certificate, key: key.serialize_pem(), serial })
     }
 
@@ -264,7 +272,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Err(format!("{command:?}: {}", String::from_utf8_lossy(&said).trim()).into())
 }
 
-fn distinguished(subject: &[(DnType, &str)]) -> DistinguishedName {
+/// A distinguished name of those parts, in the order of the certificate.
+pub(crate) fn distinguished(subject: &[(DnType, &str)]) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     subject.iter().for_each(|(kind, value)| name.push(kind.clone(), *value));
     name

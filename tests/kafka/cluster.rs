@@ -30,13 +30,37 @@ pub(crate) const SASL_SSL_PORT: u16 = 9095;
 /// The port of the brokers' TLS listener that requires a client certificate.
 pub(crate) const MTLS_PORT: u16 = 9096;
 
+/// What a cluster has beside the usual.
+#[derive(Default)]
+pub(crate) struct Extra {
+    /// Settings of every broker, one a line.
+    pub(crate) settings: String,
+    /// More listeners.
+    pub(crate) listeners: Vec<Listener>,
+}
+
+/// A listener beside the usual ones. `NODE` stands for the node id.
+#[derive(Clone)]
+pub(crate) struct Listener {
+    /// Its name, in capitals.
+    pub(crate) name: String,
+    /// What is spoken there: `SASL_SSL` and the like.
+    pub(crate) protocol: &'static str,
+    /// `host:port` that the broker binds.
+    pub(crate) bind: String,
+    /// `host:port` that it tells its clients.
+    pub(crate) advertised: String,
+    /// Its settings without `listener.name.NAME.`, one a line.
+    pub(crate) settings: String,
+}
+
 /// A running cluster; dropping it ends the brokers, ZooKeeper last.
 pub(crate) struct Cluster<'lab> {
     /// Its version and jars.
     pub(crate) kafka: Kafka,
     lab: &'lab Lab,
     directory: PathBuf,
-    settings: &'static str,
+    extra: Extra,
     brokers: [Option<Process>; 3],
     zookeeper: Option<Process>,
     starts: u32,
@@ -44,7 +68,12 @@ pub(crate) struct Cluster<'lab> {
 
 impl<'lab> Cluster<'lab> {
     /// Starts `version` with the extra broker `settings` and waits until three brokers take records.
-    pub(crate) fn start(lab: &'lab Lab, version: &str, settings: &'static str) -> Result<Self> {
+    pub(crate) fn start(lab: &'lab Lab, version: &str, settings: &str) -> Result<Self> {
+        Self::start_with(lab, version, Extra { settings: settings.to_owned(), listeners: Vec::new() })
+    }
+
+    /// The same with more listeners.
+    pub(crate) fn start_with(lab: &'lab Lab, version: &str, extra: Extra) -> Result<Self> {
         let kafka = Kafka::fetch(version)?;
         let directory = lab.root().join("data").join(version);
         drop(fs::remove_dir_all(&directory));
@@ -52,7 +81,7 @@ impl<'lab> Cluster<'lab> {
         let (name, text) = kafka.logging();
         fs::write(directory.join(name), text)?;
         let mut cluster =
-            Self { kafka, lab, directory, settings, brokers: [None, None, None], zookeeper: None, starts: 0 };
+            Self { kafka, lab, directory, extra, brokers: [None, None, None], zookeeper: None, starts: 0 };
         if cluster.kafka.zookeeper() {
             cluster.start_zookeeper()?;
         }
@@ -183,8 +212,19 @@ impl<'lab> Cluster<'lab> {
     }
 
     fn properties(&self, node: i32) -> Result<String> {
-        let mut text = COMMON.replace("NODE", &node.to_string());
-        let listeners = LISTENERS.replace("NODE", &node.to_string());
+        let mut text = COMMON.to_owned();
+        let (mut listeners, mut protocols) = (LISTENERS.to_owned(), PROTOCOLS.to_owned());
+        let mut advertised = listeners.clone();
+        for Listener { name, protocol, bind, advertised: told, settings } in &self.extra.listeners {
+            write!(listeners, ",{name}://{bind}")?;
+            write!(advertised, ",{name}://{told}")?;
+            write!(protocols, ",{name}:{protocol}")?;
+            let prefix = format!("listener.name.{}.", name.to_lowercase());
+            settings.lines().try_for_each(|setting| writeln!(text, "{prefix}{setting}"))?;
+        }
+        writeln!(text, "listener.security.protocol.map={protocols}")?;
+        let [mut text, listeners, advertised] =
+            [text, listeners, advertised].map(|part| part.replace("NODE", &node.to_string()));
         if self.kafka.zookeeper() {
             writeln!(text, "broker.id={node}\nzookeeper.connect=10.77.0.1:2181\nlisteners={listeners}")?;
         } else {
@@ -201,7 +241,7 @@ impl<'lab> Cluster<'lab> {
         let (user, password) = PLAIN_USER;
         writeln!(
             text,
-            "advertised.listeners={listeners}\nlog.dirs={}",
+            "advertised.listeners={advertised}\nlog.dirs={}",
             self.directory.join(format!("d{node}")).display()
         )?;
         for listener in ["sasl_plaintext", "sasl_ssl"] {
@@ -220,14 +260,16 @@ impl<'lab> Cluster<'lab> {
             ("keystore", certificates.files("broker").store),
             ("truststore", certificates.path("clients-ca.p12")),
         ];
-        for (kind, path) in stores {
-            writeln!(
-                text,
-                "ssl.{kind}.type=PKCS12\nssl.{kind}.location={}\nssl.{kind}.password={PASSWORD}",
-                path.display()
-            )?;
+        for listener in ["ssl", "sasl_ssl", "mtls"] {
+            let listener = format!("listener.name.{listener}.ssl");
+            for (kind, path) in &stores {
+                let path = path.display();
+                writeln!(text, "{listener}.{kind}.type=PKCS12\n{listener}.{kind}.location={path}")?;
+                writeln!(text, "{listener}.{kind}.password={PASSWORD}")?;
+            }
+            writeln!(text, "{listener}.key.password={PASSWORD}")?;
         }
-        writeln!(text, "ssl.key.password={PASSWORD}\n{}", self.settings)?;
+        writeln!(text, "{}", self.extra.settings)?;
         Ok(text)
     }
 }
@@ -277,10 +319,12 @@ fn copy_directory(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
 const LISTENERS: &str = "INTERNAL://10.77.0.NODE:9091,PLAINTEXT://10.77.0.NODE:9092,SSL://10.77.0.NODE:9093,\
     SASL_PLAINTEXT://10.77.0.NODE:9094,SASL_SSL://10.77.0.NODE:9095,MTLS://10.77.0.NODE:9096";
 
+const PROTOCOLS: &str = "INTERNAL:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,\
+    MTLS:SSL,CONTROLLER:PLAINTEXT";
+
 // The harness's records carry a fixed time of long ago: retention, which looks for the first time 30 s after the
 // start of a broker, would delete them under a test that reads them.
 const COMMON: &str = "log.retention.ms=-1
-listener.security.protocol.map=INTERNAL:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,MTLS:SSL,CONTROLLER:PLAINTEXT
 listener.name.ssl.ssl.client.auth=requested
 listener.name.mtls.ssl.client.auth=required
 inter.broker.listener.name=INTERNAL

@@ -24,6 +24,7 @@ pub(crate) const PORT: u16 = 19092;
 /// A running gateway; dropping it kills it.
 pub(crate) struct Gateway<'lab> {
     lab: &'lab Lab,
+    side: Side,
     process: Process,
     admin: String,
 }
@@ -53,7 +54,12 @@ impl<'lab> Gateway<'lab> {
         let mut command = lab.command(Side::Brokers, binary());
         command.args(["run", "--config"]).arg(file).env("RUST_BACKTRACE", "1");
         let process = Process::spawn(lab, name, command)?;
-        Ok(Self { lab, process, admin })
+        Ok(Self { lab, side: Side::Brokers, process, admin })
+    }
+
+    /// One that was started as the process of a pod, with its admin pages on the usual port.
+    pub(crate) fn in_pod(lab: &'lab Lab, process: Process) -> Self {
+        Self { lab, side: Side::Pod, process, admin: "127.0.0.1:9910".to_owned() }
     }
 
     /// Waits until it says that it is ready.
@@ -156,7 +162,7 @@ impl<'lab> Gateway<'lab> {
     pub(crate) fn request(&self, method: &str, path: &str, token: Option<&str>) -> Result<(String, String)> {
         let address = &self.admin;
         let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
-        self.lab.inside(Side::Brokers, || {
+        self.lab.inside(self.side, || {
             let mut stream = TcpStream::connect(address)?;
             stream.set_read_timeout(Some(Duration::from_secs(10)))?;
             write!(

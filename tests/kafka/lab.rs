@@ -1,4 +1,4 @@
-//! The place of one lane of a run: two network namespaces, a trap for leaked dials between them, and a directory of logs.
+//! The place of one lane of a run: three network namespaces, a trap for leaked dials between them, and a directory of logs.
 
 use std::{
     fs::{self, File},
@@ -31,13 +31,23 @@ pub(crate) const FIRST: &str = "10.77.2.1";
 /// Where the second does.
 pub(crate) const SECOND: &str = "10.77.2.2";
 
-/// Which of the two namespaces.
+/// The address of the pod, and of the node as the pod sees it.
+pub(crate) const POD: &str = "10.77.3.2";
+const NODE: &str = "10.77.3.1";
+
+/// Which of the namespaces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Side {
-    /// Brokers and gateway; the oracle reads here, beside the gateway.
+    /// Brokers and gateway; the oracle reads here, beside the gateway. To a pod it is the node.
     Brokers,
+    /// A gateway as a pod has it: an address of its own, behind the node.
+    Pod,
     /// Clients: they reach the door alone; a dial of a broker's own address is reset and counted.
     Clients,
+}
+
+impl Side {
+    const ALL: [Self; 3] = [Self::Clients, Self::Pod, Self::Brokers];
 }
 
 /// Makes sure of the tools and removes what runs left behind whose process is gone.
@@ -62,7 +72,7 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    /// Makes both namespaces. Lanes share nothing, so that what one counts or stops is nothing to the others.
+    /// Makes the namespaces. Lanes share nothing, so that what one counts or stops is nothing to the others.
     pub(crate) fn new(lane: usize) -> Result<Self> {
         let run = std::process::id();
         let root = repository().join(format!("target/kafka-run/{run}/{lane}"));
@@ -77,7 +87,7 @@ impl Lab {
         let (brokers, clients) = (self.namespace(Side::Brokers), self.namespace(Side::Clients));
         write_names(&clients, &format!("{DOOR} {DOOR_NAME} {BOOTSTRAP_NAME} {}", broker_names().join(" ")))?;
         write_names(&brokers, &format!("10.77.0.1 {WRONG_NAME}"))?;
-        for namespace in [&brokers, &clients] {
+        for namespace in Side::ALL.map(|side| self.namespace(side)) {
             ip(&format!("netns add {namespace}"))?;
             ip(&format!("-n {namespace} link set lo up"))?;
         }
@@ -96,19 +106,46 @@ impl Lab {
         for instance in [FIRST, SECOND] {
             ip(&format!("-n {brokers} addr add {instance}/32 dev lo"))?;
         }
-        // The only route of the clients beyond the door: a leaked dial must arrive to be counted.
-        ip(&format!("-n {clients} route add 10.77.0.0/24 via {DOOR} dev way"))?;
+        // The only routes of the clients beyond the door: a leaked dial must arrive to be counted.
+        for network in ["10.77.0.0/24", "10.77.16.0/20"] {
+            ip(&format!("-n {clients} route add {network} via {DOOR} dev way"))?;
+        }
+        self.nft(TRAP)?;
+        let pod = self.namespace(Side::Pod);
+        ip(&format!("link add pods netns {brokers} type veth peer name eth0 netns {pod}"))?;
+        for (namespace, device, address) in [(&brokers, "pods", NODE), (&pod, "eth0", POD)] {
+            ip(&format!("-n {namespace} addr add {address}/30 dev {device}"))?;
+            ip(&format!("-n {namespace} link set {device} up"))?;
+        }
+        ip(&format!("-n {pod} route add default via {NODE}"))?;
+        self.inside(Side::Brokers, || Ok(fs::write("/proc/sys/net/ipv4/ip_forward", "1")?))
+    }
+
+    /// Gives the brokers' side one more address.
+    pub(crate) fn add_address(&self, address: &str) -> Result<()> {
+        ip(&format!("-n {} addr replace {address}/32 dev lo", self.namespace(Side::Brokers)))
+    }
+
+    /// Lets the programs of a side know one more line of names, also those that run already.
+    pub(crate) fn add_names(&self, side: Side, line: &str) -> Result<()> {
+        let hosts = names(&self.namespace(side)).join("hosts");
+        Ok(writeln!(File::options().append(true).open(hosts)?, "{line}")?)
+    }
+
+    /// Has the brokers' side follow `rules`.
+    pub(crate) fn nft(&self, rules: &str) -> Result<()> {
         let mut nft = self.command(Side::Brokers, "nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn()?;
         if let Some(mut stdin) = nft.stdin.take() {
-            stdin.write_all(TRAP.as_bytes())?;
+            stdin.write_all(rules.as_bytes())?;
         }
-        if nft.wait()?.success() { Ok(()) } else { Err("nft refused the trap".into()) }
+        if nft.wait()?.success() { Ok(()) } else { Err(format!("nft refused {rules}").into()) }
     }
 
     /// The name of the namespace of that side.
     pub(crate) fn namespace(&self, side: Side) -> String {
         match side {
             Side::Brokers => format!("{}k", self.name),
+            Side::Pod => format!("{}p", self.name),
             Side::Clients => format!("{}c", self.name),
         }
     }
@@ -166,7 +203,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for side in [Side::Clients, Side::Brokers] {
+        for side in Side::ALL {
             remove(&self.namespace(side));
         }
         drop(fs::remove_dir_all(self.root.join("data")));
@@ -280,8 +317,8 @@ fn ip(arguments: &str) -> Result<()> {
 const TRAP: &str = r#"table inet trap {
   counter leak { }
   chain in { type filter hook input priority 0; policy accept;
-    iifname "door" ip daddr 10.77.0.0/24 tcp flags & (syn|ack) == syn counter name leak reject with tcp reset
-    iifname "door" ip daddr 10.77.0.0/24 drop
+    iifname "door" ip daddr { 10.77.0.0/24, 10.77.16.0/20 } tcp flags & (syn|ack) == syn counter name leak reject with tcp reset
+    iifname "door" ip daddr { 10.77.0.0/24, 10.77.16.0/20 } drop
   }
 }
 "#;

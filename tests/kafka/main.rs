@@ -1,5 +1,6 @@
 //! Gatehouse in front of real Kafka: `cargo test --test kafka -- all`.
 
+mod audit;
 mod brokers;
 mod certificates;
 mod clients;
@@ -17,9 +18,11 @@ mod large;
 mod listeners;
 mod load;
 mod matrix;
+mod mounted;
 mod poll;
 mod principals;
 mod process;
+mod recipes;
 mod records;
 mod relay;
 mod revocation;
@@ -70,12 +73,14 @@ struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// The suite, then the matrix
+    /// The suite, the matrix, the recipes
     All,
     /// Leader moves, stopped brokers, SASL, drain, large frames and the rest, on one version
     Suite,
     /// Every client with every function on every version
     Matrix,
+    /// The recipes of docs/recipes, each with the values of its page
+    Recipes,
     /// Capture the frames of tests/golden anew from every version
     Golden,
 }
@@ -112,13 +117,17 @@ fn run(arguments: &Arguments) -> Result<bool> {
         }
         return Ok(true);
     }
-    if arguments.what == What::Suite {
-        versions.truncate(1);
+    match arguments.what {
+        What::Suite => versions.truncate(1),
+        What::Recipes => versions.clear(),
+        _ => (),
     }
+    let asked = |part| arguments.what == What::All || arguments.what == part;
     let plan = Plan {
         lanes: arguments.lanes,
-        scenarios: arguments.what != What::Matrix,
-        matrix: arguments.what != What::Suite,
+        scenarios: asked(What::Suite),
+        matrix: asked(What::Matrix),
+        recipes: asked(What::Recipes),
         versions,
         clients: chosen(&CLIENTS, &arguments.clients),
         direct: arguments.direct,

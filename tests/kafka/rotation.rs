@@ -1,9 +1,7 @@
 //! Certificates that are renewed under the gateway: sixty swaps under load, and files that must not be taken.
 
 use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -21,32 +19,25 @@ use crate::{
     gateway::Gateway,
     lab::{self, Lab, Side},
     load::Load,
+    mounted::Folder,
     poll::{self, LIMIT},
     secure::{self, Version},
     suite::no_leaks,
     wire::Connection,
 };
 
-/// A mounted secret: files that are links through `..data` to the newest of several directories, as Kubernetes
-/// keeps them.
-struct Mount {
-    directory: PathBuf,
-    versions: u32,
-}
+/// The mounted secret of the door.
+struct Mount(Folder);
 
 impl Mount {
     fn new(directory: PathBuf, first: &Pair) -> Result<Self> {
-        fs::create_dir_all(&directory)?;
-        for name in [CERTIFICATE, KEY] {
-            symlink(Path::new("..data").join(name), directory.join(name))?;
-        }
-        let mut mount = Self { directory, versions: 0 };
+        let mut mount = Self(Folder::new(directory)?);
         mount.put(first)?;
         Ok(mount)
     }
 
     fn files(&self) -> Files {
-        let file = |name: &str| self.directory.join(name);
+        let file = |name: &str| self.0.path().join(name);
         Files { certificate: file(CERTIFICATE), key: file(KEY), both: file("both"), store: file("store") }
     }
 
@@ -54,25 +45,11 @@ impl Mount {
         self.put_files(Some(&pair.certificate), Some(&pair.key))
     }
 
-    /// Makes a new directory with those contents and moves `..data` there in one step; the old one goes.
     fn put_files(&mut self, certificate: Option<&str>, key: Option<&str>) -> Result<()> {
-        self.versions += 1;
-        let name = format!("..version-{}", self.versions);
-        let place = self.directory.join(&name);
-        fs::create_dir(&place)?;
-        for (file, text) in [(CERTIFICATE, certificate), (KEY, key)] {
-            if let Some(text) = text {
-                fs::write(place.join(file), text)?;
-            }
-        }
-        let (link, data) = (self.directory.join("..data_tmp"), self.directory.join("..data"));
-        symlink(&name, &link)?;
-        let old = fs::read_link(&data).ok();
-        fs::rename(link, data)?;
-        if let Some(old) = old {
-            fs::remove_dir_all(self.directory.join(old))?;
-        }
-        Ok(())
+        let files = [(CERTIFICATE, certificate), (KEY, key)];
+        self.0.put(
+            &files.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.into()))).collect(),
+        )
     }
 }
 
@@ -201,7 +178,7 @@ fn refuse(
     if lab.inside(Side::Clients, || shown(&config))? != der(good)? {
         return Err("the old pair is not in use any more".into());
     }
-    let place = mount.directory.display().to_string();
+    let place = mount.0.path().display().to_string();
     let log = gateway.log()?;
     let loud = log[logged..].lines().any(|line| line.contains("ERROR") && line.contains(&place));
     let detail = gateway.get("/readyz?verbose")?;

@@ -12,11 +12,13 @@ use crate::{
     cluster::Cluster,
     control, drain, endpoints, faults,
     gateway::{self, Gateway},
-    jars::Kafka,
+    jars::{Kafka, VERSIONS},
     lab::{self, Lab, Side},
     large, listeners,
     matrix::{self, Cell, Cells, Target},
-    principals, revocation, rotation, sasl, tls, tools,
+    principals,
+    recipes::{self, RECIPES, Recipe},
+    revocation, rotation, sasl, tls, tools,
 };
 
 /// What a run is asked to do.
@@ -27,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) scenarios: bool,
     /// The matrix.
     pub(crate) matrix: bool,
+    /// The recipes of `docs/recipes`.
+    pub(crate) recipes: bool,
     /// The brokers' versions of the matrix; the first also serves the scenarios.
     pub(crate) versions: Vec<&'static str>,
     /// The clients of the matrix.
@@ -78,7 +82,14 @@ const WITH_TLS: &[Named] = &[
 ];
 
 /// What one cluster is started for.
-struct Job {
+enum Job {
+    /// Scenarios, then the matrix.
+    Usual(Usual),
+    /// Recipes, each with a listener of its own.
+    Recipes(&'static str, Vec<&'static Recipe>),
+}
+
+struct Usual {
     version: &'static str,
     scenarios: Vec<&'static Named>,
     matrix: bool,
@@ -108,27 +119,37 @@ pub(crate) fn run(plan: &Plan) -> Count {
 
 /// Those of `names` that no scenario has.
 pub(crate) fn unknown(names: &[String]) -> Vec<&str> {
-    let known =
-        |name: &&str| [ON_EVERY_VERSION, PLAIN, WITH_TLS].concat().iter().any(|(known, _)| known == name);
+    let scenarios = [ON_EVERY_VERSION, PLAIN, WITH_TLS].concat();
+    let known = |name: &&str| {
+        scenarios.iter().any(|(known, _)| known == name) || RECIPES.iter().any(|recipe| recipe.name == *name)
+    };
     names.iter().map(String::as_str).filter(|name| !known(name)).collect()
 }
 
 /// The clusters of a run, in the order in which lanes take them: long ones first.
 fn jobs(plan: &Plan) -> Vec<Job> {
+    let is_asked = |name: &str| plan.only.is_empty() || plan.only.iter().any(|asked| asked == name);
     let asked = |scenarios: &'static [Named]| -> Vec<_> {
-        let is_asked = |name: &str| plan.only.is_empty() || plan.only.iter().any(|asked| asked == name);
         scenarios.iter().filter(|(name, _)| !plan.direct && is_asked(name)).collect()
     };
     let mut jobs = Vec::new();
     if let (true, Some(version)) = (plan.scenarios, plan.versions.first()) {
-        jobs.extend([PLAIN, WITH_TLS].map(|list| Job { version, scenarios: asked(list), matrix: false }));
+        jobs.extend([PLAIN, WITH_TLS].map(|list| Usual { version, scenarios: asked(list), matrix: false }));
     }
-    jobs.extend(plan.versions.iter().map(|version| Job {
+    jobs.extend(plan.versions.iter().map(|version| Usual {
         version,
         scenarios: asked(ON_EVERY_VERSION),
         matrix: plan.matrix,
     }));
     jobs.retain(|job| job.matrix || !job.scenarios.is_empty());
+    let mut jobs: Vec<Job> = jobs.into_iter().map(Job::Usual).collect();
+    for version in VERSIONS.into_iter().filter(|_| plan.recipes) {
+        let wanted = |recipe: &&Recipe| recipe.kafka == version && is_asked(recipe.name);
+        let recipes: Vec<&Recipe> = RECIPES.iter().filter(wanted).collect();
+        if !recipes.is_empty() {
+            jobs.push(Job::Recipes(version, recipes));
+        }
+    }
     jobs
 }
 
@@ -141,13 +162,16 @@ fn run_lane(lane: usize, plan: &Plan, next: impl Fn() -> Option<Job>) -> Count {
     };
     let mut job = Some(first);
     while let Some(current) = job {
-        run_job(&lab, &current, plan, &mut count);
+        match current {
+            Job::Usual(usual) => run_usual(&lab, &usual, plan, &mut count),
+            Job::Recipes(version, recipes) => recipes::run(&lab, version, &recipes, &mut count),
+        }
         job = next();
     }
     count
 }
 
-fn run_job(lab: &Lab, job: &Job, plan: &Plan, count: &mut Count) {
+fn run_usual(lab: &Lab, job: &Usual, plan: &Plan, count: &mut Count) {
     let version = job.version;
     let start = || Ok((Cluster::start(lab, version, large::SETTINGS)?, String::new()));
     let Some(mut cluster) = count.step(&format!("{version}: three brokers"), start) else { return };
@@ -204,8 +228,7 @@ impl Count {
     fn close_matrix(&mut self, plan: &Plan) {
         let expected = matrix::expected(&plan.versions, &plan.clients);
         let run = self.cells.values().filter(|cell| !matches!(cell, Cell::Failed(_))).count();
-        let whole =
-            plan.versions.len() == crate::jars::VERSIONS.len() && plan.clients.len() == matrix::CLIENTS.len();
+        let whole = plan.versions.len() == VERSIONS.len() && plan.clients.len() == matrix::CLIENTS.len();
         let cells = std::mem::take(&mut self.cells);
         self.step("the matrix is full", || {
             if run != expected {
@@ -220,7 +243,7 @@ impl Count {
     }
 
     /// Takes one step, which gives a value and a remark.
-    fn step<T>(&mut self, name: &str, step: impl FnOnce() -> Result<(T, String)>) -> Option<T> {
+    pub(crate) fn step<T>(&mut self, name: &str, step: impl FnOnce() -> Result<(T, String)>) -> Option<T> {
         let start = Instant::now();
         let outcome = step();
         let seconds = start.elapsed().as_secs_f64();

@@ -6,17 +6,22 @@ use std::{
     collections::BTreeMap,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    num::NonZeroU32,
     sync::Arc,
     time::Duration,
 };
 
+use aws_lc_rs::pbkdf2;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        AlterPartitionReassignmentsRequest, BrokerId, CreateTopicsRequest, ElectLeadersRequest,
-        FindCoordinatorRequest, MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader, TopicName,
+        AlterPartitionReassignmentsRequest, AlterUserScramCredentialsRequest, BrokerId, CreateTopicsRequest,
+        DescribeUserScramCredentialsRequest, ElectLeadersRequest, FindCoordinatorRequest, MetadataRequest,
+        MetadataResponse, RequestHeader, ResponseHeader, TopicName,
         alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
+        alter_user_scram_credentials_request::ScramCredentialUpsertion,
         create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
+        describe_user_scram_credentials_request::UserName,
         elect_leaders_request::TopicPartitions,
         metadata_request::MetadataRequestTopic,
         metadata_response::MetadataResponseTopic,
@@ -303,6 +308,39 @@ pub(crate) fn coordinator(bootstrap: &[String], group: &str) -> Result<i32> {
         return Err(format!("coordinator of {group}: error {}", response.error_code).into());
     }
     Ok(response.node_id.0)
+}
+
+/// Gives `user` a password for SCRAM-SHA-512 and waits until every broker knows it.
+pub(crate) fn scram_user(bootstrap: &[String], user: &str, password: &str) -> Result<()> {
+    const SCRAM_SHA_512: i8 = 2;
+    const ITERATIONS: u32 = 4096;
+    // As long as one of Kafka's own.
+    let salt = format!("{user:0>26}");
+    let mut salted = [0; 64];
+    let iterations = NonZeroU32::new(ITERATIONS).ok_or("no iterations")?;
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA512, iterations, salt.as_bytes(), password.as_bytes(), &mut salted);
+    let upsertion = ScramCredentialUpsertion::default()
+        .with_name(string(user))
+        .with_mechanism(SCRAM_SHA_512)
+        .with_iterations(ITERATIONS.cast_signed())
+        .with_salt(Bytes::from(salt))
+        .with_salted_password(Bytes::copy_from_slice(&salted));
+    let request = AlterUserScramCredentialsRequest::default().with_upsertions(vec![upsertion]);
+    let answer = Connection::open(&controller(bootstrap)?)?.call(0, &request)?;
+    if let Some(refused) = answer.results.iter().find(|result| result.error_code != 0) {
+        return Err(format!("user {user}: error {}", refused.error_code).into());
+    }
+    let known = DescribeUserScramCredentialsRequest::default()
+        .with_users(Some(vec![UserName::default().with_name(string(user))]));
+    poll::until_true("a user that all brokers know", LIMIT, || {
+        for address in bootstrap {
+            let answer = Connection::open(address)?.call(0, &known)?;
+            if answer.results.iter().any(|result| result.error_code != 0) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
 }
 
 /// A topic's name in the type of the messages.

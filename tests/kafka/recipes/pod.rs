@@ -1,0 +1,154 @@
+//! A pod of the rendered Deployment without Kubernetes: an address and an `/etc` of its own, folders as a kubelet mounts
+//! them, and a node that leads the ports of the Service there.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::chart::{Rendered, Source, Variable};
+use crate::{
+    Result, certificates,
+    gateway::{self, Gateway},
+    lab::{DOOR, Lab, POD, Side},
+    mounted::{Contents, Folder},
+    process::Process,
+};
+
+/// Secrets by their names.
+pub(crate) type Secrets = std::collections::BTreeMap<String, Contents>;
+
+/// A running pod; dropping it kills the gateway.
+pub(crate) struct Pod<'lab> {
+    /// The gateway in it.
+    pub(crate) gateway: Gateway<'lab>,
+    place: Place<'lab>,
+}
+
+impl<'lab> Pod<'lab> {
+    /// Lays the pod out, has its configuration validated and routed, starts the gateway and waits until it is ready.
+    /// `hosts` are the lines of names that the cluster's DNS would know, `roots` the authorities of the image.
+    pub(crate) fn start(
+        lab: &'lab Lab,
+        name: &str,
+        rendered: &Rendered,
+        secrets: &Secrets,
+        hosts: &str,
+        roots: &str,
+    ) -> Result<Self> {
+        let place = Place::new(lab, name, hosts, roots)?;
+        let mut folders = Vec::new();
+        for (path, source) in rendered.mounts()? {
+            let inside = path.strip_prefix("/etc/").ok_or_else(|| format!("{path} is not in /etc"))?;
+            let mut folder = Folder::new(place.etc.join(inside))?;
+            match source {
+                Source::ConfigMap(contents) => folder.put(&contents)?,
+                Source::Secret(name) => {
+                    folder.put(secret(secrets, &name)?)?;
+                    folders.push((name, folder));
+                }
+            }
+        }
+        for name in secrets.keys() {
+            if !folders.iter().any(|(mounted, _)| mounted == name) {
+                return Err(format!("the values do not mount the Secret {name}").into());
+            }
+        }
+        let arguments = rendered.arguments()?;
+        let file = arguments.last().copied().unwrap_or_default();
+        certificates::run(place.command().args(["validate", "--config", file]))?;
+        let mut command = place.command();
+        command.args(arguments);
+        for (variable, value) in rendered.environment()? {
+            match value {
+                Variable::Plain(value) => command.env(variable, value),
+                Variable::Secret(name, key) => {
+                    let bytes =
+                        secret(secrets, name)?.get(key).ok_or_else(|| format!("no {key} in {name}"))?;
+                    command.env(variable, String::from_utf8(bytes.clone())?)
+                }
+            };
+        }
+        let process = Process::spawn(lab, &format!("gateway-{name}"), command)?;
+        let mut gateway = Gateway::in_pod(lab, process);
+        gateway.wait_until_ready()?;
+        Ok(Self { gateway, place })
+    }
+
+    /// What `gatehouse routes` says inside the pod: listener, node, host and port.
+    pub(crate) fn routes(&self) -> Result<Vec<Route>> {
+        let mut command = self.place.command();
+        let output = command.args(["routes", "--output", "json", "--config", CONFIGURATION]).output()?;
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+/// Where clients find a broker, or any.
+#[derive(serde::Deserialize)]
+pub(crate) struct Route {
+    /// The listener's name.
+    pub(crate) listener: String,
+    /// The broker; none at the bootstrap port.
+    pub(crate) node: Option<i32>,
+    /// What clients are told: `host:port`.
+    pub(crate) advertise: String,
+}
+
+fn secret<'a>(secrets: &'a Secrets, name: &str) -> Result<&'a Contents> {
+    secrets.get(name).ok_or_else(|| format!("the values name the Secret {name}, which is not there").into())
+}
+
+/// The pod's `/etc`.
+struct Place<'lab> {
+    lab: &'lab Lab,
+    etc: PathBuf,
+}
+
+impl<'lab> Place<'lab> {
+    fn new(lab: &'lab Lab, name: &str, hosts: &str, roots: &str) -> Result<Self> {
+        let etc = lab.root().join("pods").join(name);
+        fs::create_dir_all(etc.join("ssl/certs"))?;
+        fs::write(etc.join("hosts"), format!("127.0.0.1 localhost\n{hosts}"))?;
+        // All addresses of a name count, as those of a headless Service do.
+        fs::write(etc.join("host.conf"), "multi on\n")?;
+        fs::write(etc.join("ssl/certs/ca-certificates.crt"), roots)?;
+        Ok(Self { lab, etc })
+    }
+
+    /// The program, with nothing of the machine's `/etc` or environment.
+    fn command(&self) -> Command {
+        let mut command = self.lab.command(Side::Pod, "sh");
+        command.args(["-c", r#"mount --bind "$0" /etc && exec "$@""#]).arg(&self.etc).arg(gateway::binary());
+        command
+            .env_clear()
+            .env("PATH", PATH)
+            .env("HOSTNAME", "gateway-gatehouse-0")
+            .env("RUST_BACKTRACE", "1");
+        command
+    }
+}
+
+/// Has the node lead what comes to the Service to the pod, as kube-proxy would, and each of `brokers`, an address and a
+/// port that the pod dials, to the port that the broker really has: a broker cannot bind one port twice.
+pub(crate) fn serve(lab: &Lab, ports: &[(u64, u64)], brokers: &[(String, u16, u16)]) -> Result<()> {
+    let mut rules = String::from("add table ip service\ndelete table ip service\ntable ip service {\n");
+    rules.push_str("chain in { type nat hook prerouting priority dstnat; policy accept;\n");
+    for (outside, inside) in ports {
+        writeln!(rules, "iifname door ip daddr {DOOR} tcp dport {outside} dnat to {POD}:{inside}")?;
+    }
+    for (address, port, bound) in brokers {
+        writeln!(rules, "iifname pods ip daddr {address} tcp dport {port} dnat to {address}:{bound}")?;
+    }
+    lab.nft(&(rules + "}\n}\n"))
+}
+
+/// Where the client's files are.
+pub(crate) fn lay_out(directory: &Path, files: &Contents) -> Result<()> {
+    fs::create_dir_all(directory)?;
+    files.iter().try_for_each(|(name, bytes)| Ok(fs::write(directory.join(name), bytes)?))
+}
+
+const CONFIGURATION: &str = "/etc/gatehouse/config/gatehouse.yaml";
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
