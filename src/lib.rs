@@ -2,6 +2,7 @@
 //! `ARCHITECTURE.md`.
 
 pub mod admin;
+pub mod advertised;
 pub mod app;
 pub mod check;
 pub mod cli;

@@ -118,6 +118,7 @@ node: { x: 1 }
 clusters: { main: { x: 1, tls: { x: 1 }, discovery: { x: 1, sasl: { x: 1 }, tls: { x: 1 } } } }
 listeners:
   a: { x: 1, routing: { x: 1, port: { x: 1, ranges: [{ x: 1 }] } }, proxy_protocol: { x: 1 }, networks: { x: 1 }, limits: { x: 1 } }
+  c: { advertise: { x: 1 } }
   b: { tls: { x: 1, certificates: { x: 1 } }, upstream_identity: { x: 1, tls: { x: 1 } }, routing: { sni: { x: 1 } } }
 tls: { x: 1 }
 limits: { x: 1 }
@@ -131,7 +132,7 @@ shutdown: { x: 1 }
         .filter_map(|fault| fault.help.as_ref()?.strip_prefix("known here: "))
         .flat_map(|names| names.split(", ").map(str::to_owned))
         .collect();
-    assert_eq!(faults.iter().filter(|fault| fault.title == "unknown setting `x`").count(), 24);
+    assert_eq!(faults.iter().filter(|fault| fault.title == "unknown setting `x`").count(), 25);
     let shown = settings();
     assert_eq!(known.difference(&shown).collect::<Vec<_>>(), Vec::<&String>::new());
     assert_eq!(shown.difference(&known).collect::<Vec<_>>(), Vec::<&String>::new());

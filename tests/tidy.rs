@@ -14,7 +14,7 @@ const LINES: [&[&str]; 11] = [
     &["limits", "cluster", "registry", "proxy_header"],
     &["patch", "sasl", "tls", "toy"],
     &["connect"],
-    &["relay", "topology"],
+    &["relay", "topology", "advertised"],
     &["session"],
     &["listen", "admin"],
     &["config"],

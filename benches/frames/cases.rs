@@ -56,7 +56,7 @@ pub(crate) fn every() -> Vec<Case> {
 fn core() -> Core {
     let nodes = PortRange { first: NodeId(0), last: NodeId(999), bind: 9093, advertise: 9093 };
     let routes =
-        Routes::Ports(Ports { host: "kafka.example.com".into(), bootstrap: 9092, ranges: vec![nodes] });
+        Routes::Ports(Ports { host: Some("kafka.example.com".into()), bootstrap: 9092, ranges: vec![nodes] });
     Core::new(Arc::new(Options {
         routes: routes.into(),
         pass_unknown_apis: false,
@@ -121,7 +121,7 @@ fn passed(mut window: &[u8], mut plan: impl FnMut(&[u8]) -> Plan) {
 fn rewrites(patch: Patch, version: i16, frame: &[u8]) -> bool {
     let nodes = PortRange { first: NodeId(0), last: NodeId(999), bind: 9093, advertise: 9093 };
     let routes =
-        Routes::Ports(Ports { host: "kafka.example.com".into(), bootstrap: 9092, ranges: vec![nodes] });
+        Routes::Ports(Ports { host: Some("kafka.example.com".into()), bootstrap: 9092, ranges: vec![nodes] });
     let mut context = gatehouse::patch::Context::new(&routes, false);
     let out = gatehouse::patch::whole(patch, api_of(patch), version, frame, &mut context);
     matches!(out, Ok(Some(_)))

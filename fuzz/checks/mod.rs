@@ -25,7 +25,7 @@ fn routes() -> Routes {
         advertise: port,
     };
     Routes::Ports(Ports {
-        host: "kafka.example.com".into(),
+        host: Some("kafka.example.com".into()),
         bootstrap: 9092,
         ranges: vec![range(0, 9, 9093), range(1_000, 1_001, 9_200)],
     })

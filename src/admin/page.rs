@@ -101,7 +101,7 @@ fn listener<'a>(
         Escaped(&listener.name),
         Escaped(&listener.cluster),
         listener.connections,
-        Escaped(&listener.advertise),
+        Escaped(listener.advertise.as_deref().unwrap_or("an address that is awaited")),
     )?;
     for range in &listener.ranges {
         let (first, last) = (range.first_node, range.last_node);
@@ -110,11 +110,26 @@ fn listener<'a>(
             None => write!(html, "; nodes {first} to {last} by name")?,
         }
     }
+    if let Some(from) = &listener.advertise_from {
+        let namespace =
+            from.namespace.as_deref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+        let error = from.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+        write!(
+            html,
+            "; the address is that of service {}{}",
+            Escaped(namespace + &from.service),
+            Escaped(error)
+        )?;
+    }
+    let nothing = match listener.advertise {
+        Some(_) => "nothing: outside every range",
+        None => "nothing yet: the address is awaited",
+    };
     html.push_str("</p><div class=scroll><table><tr><th>node<th>bound<th>clients are told<th>broker<th>");
     for route in routes {
         let node = route.node.map_or("bootstrap".to_owned(), |node| node.to_string());
         let bound = Escaped(route.bind.join(", "));
-        let told = Escaped(route.advertise.as_deref().unwrap_or("nothing: outside every range"));
+        let told = Escaped(route.advertise.as_deref().unwrap_or(nothing));
         let broker = Escaped(route.broker.as_deref().unwrap_or_default());
         write!(
             html,

@@ -252,14 +252,29 @@ pub struct Listener {
     pub cluster: String,
     /// The bootstrap addresses that are bound.
     pub bind: Vec<String>,
-    /// `HOST:PORT` that clients are told for the bootstrap port.
-    pub advertise: String,
+    /// `HOST:PORT` that clients are told for the bootstrap port; null while the host is awaited.
+    pub advertise: Option<String>,
+    /// Where the host comes from; null where the configuration says it.
+    pub advertise_from: Option<ServiceAddress>,
     /// How brokers are told apart: by `port`, or by server name, `sni`.
     pub mode: String,
     /// The declared runs of node ids.
     pub ranges: Vec<Range>,
     /// Open client connections.
     pub connections: usize,
+}
+
+/// An advertised address that is that of a Service in Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServiceAddress {
+    /// The Service.
+    pub service: String,
+    /// Its namespace; null is that of the gateway's service account.
+    pub namespace: Option<String>,
+    /// Since when the Service's address is what clients are told, RFC 3339; null before that.
+    pub since: Option<String>,
+    /// Why the Service's address is not known, or may not be the one of now.
+    pub error: Option<String>,
 }
 
 /// A run of node ids with the ports that lead to them.
@@ -322,7 +337,8 @@ pub struct Route {
     pub node: Option<i32>,
     /// The addresses that are bound for it; none for a node outside every range.
     pub bind: Vec<String>,
-    /// What clients are told; null for a node outside every range, which they are not told of.
+    /// What clients are told; null for a node outside every range, which they are not told of, and while the host
+    /// is awaited.
     pub advertise: Option<String>,
     /// The broker's own address, where it is known; for the bootstrap port an address of the configuration.
     pub broker: Option<String>,

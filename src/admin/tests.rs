@@ -38,7 +38,8 @@ fn listener() -> Listener {
         name: "office".into(),
         cluster: "payments".into(),
         bind: vec!["0.0.0.0:19092".into()],
-        advertise: "kafka.example.com:19092".into(),
+        advertise: Some("kafka.example.com:19092".into()),
+        advertise_from: None,
         mode: "port".to_owned(),
         ranges: vec![Range { first_node: 0, last_node: 99, bind: Some(19100), advertise: Some(31100) }],
         connections: 1,
@@ -247,7 +248,7 @@ async fn documents_keep_their_field_names() {
         served.read("/api/v1/listeners").await.json(),
         serde_json::json!({"listeners": [{
             "name": "office", "cluster": "payments", "bind": ["0.0.0.0:19092"],
-            "advertise": "kafka.example.com:19092", "connections": 1,
+            "advertise": "kafka.example.com:19092", "advertise_from": null, "connections": 1,
             "mode": "port",
             "ranges": [{"first_node": 0, "last_node": 99, "bind": 19100, "advertise": 31100}],
         }]})

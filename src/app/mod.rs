@@ -164,7 +164,8 @@ impl App {
                 listener = %options.name,
                 bind = options.ports().next().map(|(port, _)| tracing::field::display(port.address)),
                 ports = options.ports().count(),
-                advertise = options.routes.bootstrap().0,
+                advertise = options.routes.bootstrap().map(|(host, _)| host),
+                advertise_from = listener.advertised.as_ref().map(tracing::field::display),
                 "listening",
             );
         }

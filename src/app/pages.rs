@@ -5,10 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use super::State;
-use super::parts::Parts;
+use super::parts::{self, Parts};
+use crate::advertised::Standing;
 use tokio::sync::mpsc;
 
-use crate::admin::state::{self, Broker, Check, Cluster, Command, Listener, Range, Readiness, Route, Status};
+use crate::admin::state::{
+    self, Broker, Check, Cluster, Command, Listener, Range, Readiness, Route, ServiceAddress, Status,
+};
 use crate::cluster::Routes;
 use crate::config;
 use crate::kafka::NodeId;
@@ -51,6 +54,7 @@ pub(super) fn readiness(state: &State) -> Readiness {
             format!("{} ports are bound, the bootstrap port on {first}", addresses.len()),
         ));
     }
+    checks.extend(parts.config.listeners.iter().zip(&parts.listeners).filter_map(addressed));
     checks.extend(parts.sides.checks());
     for (index, snapshot) in snapshots(&parts) {
         let name = format!("cluster {}", snapshot.name);
@@ -77,6 +81,19 @@ pub(super) fn readiness(state: &State) -> Readiness {
         }
     }
     Readiness { checks }
+}
+
+/// What is known of an address that is that of a Service.
+fn addressed((listener, running): (&config::Listener, &parts::Listener)) -> Option<Check> {
+    let standing = running.follower.as_ref()?.standing();
+    let (name, words) = (format!("listener {}", listener.listen.name), standing.words());
+    Some(match (&standing.told, &standing.trouble) {
+        (Some(_), None) => Check::ok(name, words),
+        (Some(_), Some(_)) => Check::warn(name, words),
+        // What came later must not take away what was ready: all replicas read the same file.
+        (None, _) if !running.first => Check::warn(name, words),
+        (None, _) => Check::fail(name, words),
+    })
 }
 
 fn unanswered(parts: &Parts, index: usize, snapshot: &Snapshot) -> String {
@@ -129,14 +146,15 @@ fn listeners(state: &State) -> Vec<Listener> {
         .iter()
         .zip(&parts.listeners)
         .map(|(listener, running)| {
-            let routes = &listener.listen.routes;
+            let routes = running.routes.load();
             Listener {
                 name: listener.listen.name.clone(),
                 cluster: cluster_name(&parts, listener.cluster),
                 bind: binds(listener, listener.listen.port),
-                advertise: advertise(routes.bootstrap()),
+                advertise: routes.bootstrap().map(advertise),
+                advertise_from: running.follower.as_ref().map(|follower| advertise_from(follower.standing())),
                 mode: routes.mode().to_owned(),
-                ranges: ranges(routes),
+                ranges: ranges(&routes),
                 connections: running.limits.connections(),
             }
         })
@@ -147,11 +165,12 @@ fn listeners(state: &State) -> Vec<Listener> {
 
 /// The declared nodes; those that are told apart by name have no port of their own.
 fn ranges(routes: &Routes) -> Vec<Range> {
+    let ports = |first: NodeId| routes.port_ranges().iter().find(|range| range.first == first);
     let ranges = routes.ranges().map(|range| Range {
         first_node: range.first.0,
         last_node: range.last.0,
-        bind: routes.bound(range.first),
-        advertise: routes.bound(range.first).and(routes.advertised(range.first)).map(|(_, port)| port),
+        bind: ports(range.first).map(|range| range.bind),
+        advertise: ports(range.first).map(|range| range.advertise),
     });
     ranges.collect()
 }
@@ -190,13 +209,13 @@ fn broker((node, address, reach): &(NodeId, HostPort, Reach)) -> Broker {
 
 fn routes(state: &State) -> Vec<Route> {
     let parts = state.parts();
-    let mut listeners: Vec<_> = parts.config.listeners.iter().collect();
-    listeners.sort_by(|a, b| a.listen.name.cmp(&b.listen.name));
+    let mut listeners: Vec<_> = parts.config.listeners.iter().zip(&parts.listeners).collect();
+    listeners.sort_by(|(a, _), (b, _)| a.listen.name.cmp(&b.listen.name));
     let mut all = Vec::new();
-    for listener in listeners {
+    for (listener, running) in listeners {
         let Some(cluster) = parts.clusters.get(listener.cluster) else { continue };
         let snapshot = cluster.topology.snapshot();
-        let routes = &listener.listen.routes;
+        let routes = running.routes.load();
         let first = snapshot.bootstrap.first();
         let route = |node: Option<NodeId>| Route {
             listener: listener.listen.name.clone(),
@@ -209,7 +228,7 @@ fn routes(state: &State) -> Vec<Route> {
         };
         all.push(Route {
             bind: binds(listener, listener.listen.port),
-            advertise: Some(advertise(routes.bootstrap())),
+            advertise: routes.bootstrap().map(advertise),
             broker: first.map(|(address, _)| address.to_string()),
             up: first.and_then(|(_, reach)| up(reach)),
             ..route(None)
@@ -240,9 +259,7 @@ fn unroutable<'a>(
     let listeners = parts.config.listeners.iter().filter(move |listener| listener.cluster == cluster);
     listeners.flat_map(|listener| {
         let nodes = snapshot.brokers.iter().map(|(node, ..)| *node);
-        nodes
-            .filter(|node| listener.listen.routes.advertised(*node).is_none())
-            .map(move |node| (listener, node))
+        nodes.filter(|node| !listener.listen.routes.holds(*node)).map(move |node| (listener, node))
     })
 }
 
@@ -267,13 +284,23 @@ fn up(reach: &Reach) -> Option<bool> {
 /// The addresses at which a node is served: its own port, or the one that all share.
 fn reached(listener: &config::Listener, node: NodeId) -> Vec<String> {
     let routes = &listener.listen.routes;
-    let port = routes.advertised(node).map(|_| routes.bound(node).unwrap_or(listener.listen.port));
+    let port = routes.holds(node).then(|| routes.bound(node).unwrap_or(listener.listen.port));
     port.map(|port| binds(listener, port)).unwrap_or_default()
 }
 
 fn binds(listener: &config::Listener, port: u16) -> Vec<String> {
     let address = |bind: &crate::listen::Bind| std::net::SocketAddr::new(bind.ip, port).to_string();
     listener.listen.binds.iter().map(address).collect()
+}
+
+fn advertise_from(standing: Standing) -> ServiceAddress {
+    let Standing { service, since, trouble, .. } = standing;
+    ServiceAddress {
+        service: service.name.into(),
+        namespace: service.namespace.map(Into::into),
+        since: since.map(time),
+        error: trouble.map(|(why, _)| why),
+    }
 }
 
 fn advertise((host, port): (&str, u16)) -> String {

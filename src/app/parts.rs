@@ -7,6 +7,7 @@ use tokio::task::spawn_blocking;
 
 use super::certificates::Sides;
 use super::{Error, State};
+use crate::advertised::{Follower, Following};
 use crate::cluster::LiveRoutes;
 use crate::config::difference::{Changes, Subject};
 use crate::config::{self, Config};
@@ -44,7 +45,12 @@ pub(super) struct Cluster {
 #[derive(Clone, Debug)]
 pub(super) struct Listener {
     pub(super) limits: ListenerLimits,
-    routes: LiveRoutes,
+    /// What clients are told now.
+    pub(super) routes: LiveRoutes,
+    /// Asks for the address that they are told, where it is that of a Service.
+    pub(super) follower: Option<Arc<Follower>>,
+    /// Whether it was there when the process started.
+    pub(super) first: bool,
     running: Arc<Running>,
 }
 
@@ -226,14 +232,22 @@ impl State {
         };
         limits.change(listener.limits);
         // Who is still connected to another cluster must not hear of the nodes of this one.
-        let routes =
-            was.filter(|_| !moves).map_or_else(|| listener.core.routes.clone(), |was| was.routes.clone());
+        let routes = match was {
+            Some(was) if !moves => was.routes.clone(),
+            Some(was) => LiveRoutes::from(was.routes.load_full()),
+            None => listener.core.routes.clone(),
+        };
+        let follows = was.and_then(|was| was.follower.as_ref());
+        let kept = follows.filter(|f| !moves && Some(f.service()) == listener.advertised.as_ref()).cloned();
+        if let Some(follower) = follows.filter(|_| kept.is_none()) {
+            follower.end();
+        }
         let gate = self.gate(listener, step.next, &limits, routes.clone())?;
         let entrance = Entrance { gate: Arc::new(gate), limits: limits.clone() };
         let running = match was {
             Some(was) => {
                 // The ports that clients hear of are bound already: what comes waits in their backlog.
-                routes.replace(Arc::clone(&listener.listen.routes));
+                routes.replace(&listener.listen.routes);
                 was.running.change(bound, entrance).await;
                 if moves {
                     was.running.empty().await;
@@ -245,7 +259,21 @@ impl State {
                 Arc::new(Running::open(bound, entrance, &self.clients))
             }
         };
-        Some(Listener { limits, routes, running })
+        let follower = kept.or_else(|| self.follow(listener, routes.clone()));
+        if follower.is_none() {
+            self.metrics.forget_advertised(&listener.listen.name);
+        }
+        let first = was.map_or(step.before.listeners.is_empty(), |was| was.first);
+        Some(Listener { limits, routes, follower, first, running })
+    }
+
+    /// Follows the address of a Service, where that is what clients are told.
+    fn follow(&self, listener: &config::Listener, routes: LiveRoutes) -> Option<Arc<Follower>> {
+        let (name, service) = (listener.listen.name.as_str(), listener.advertised.clone()?);
+        let _control = self.runtimes.control.enter();
+        let (counts, fold) = (self.metrics.advertised(name), Arc::clone(&self.fold));
+        let following = Following { listener: name.into(), service, routes, counts, fold };
+        Some(Follower::start(following, self.control.child()))
     }
 
     fn gate(
@@ -293,6 +321,7 @@ impl State {
         for (options, listener) in before.config.listeners.iter().zip(&before.listeners) {
             let name = &options.listen.name;
             if next.listeners.iter().all(|listener| listener.listen.name != *name) {
+                listener.follower.iter().for_each(|follower| follower.end());
                 listener.running.close().await;
                 self.metrics.forget_listener(name);
             }

@@ -14,6 +14,7 @@ use super::clusters::Seen;
 use super::ports::Admin;
 use super::report::{Group, Line, Outcome};
 use super::{SOON, Time, material};
+use crate::advertised;
 use crate::cluster::Routes;
 use crate::config::codes::Code;
 use crate::config::{self, Listener};
@@ -43,7 +44,9 @@ pub(super) struct Around<'a> {
 /// Looks at one listener.
 pub(super) async fn look(listener: &Listener, around: &Around<'_>) -> Group {
     let mut lines = around.admin.ports(listener);
-    let told = Told::of(&listener.listen.routes, around.seen);
+    let (routes, from) = addressed(listener, around.time).await;
+    lines.extend(from);
+    let told = Told::of(&routes, around.seen);
     if let Some(options) = &listener.tls {
         match material::terminator(options.clone(), around.time).await {
             Ok(terminator) => lines.extend(presented(&terminator.status(), &told)),
@@ -56,6 +59,25 @@ pub(super) async fn look(listener: &Listener, around: &Around<'_>) -> Group {
     Group { name: format!("listener {}", listener.listen.name), lines }
 }
 
+/// What clients are told, and the line about the Service whose address that is.
+async fn addressed(listener: &Listener, time: Time) -> (Arc<Routes>, Option<Line>) {
+    let routes = Arc::clone(&listener.listen.routes);
+    let Some(service) = &listener.advertised else { return (routes, None) };
+    let looked = timeout_at(time.end, advertised::look(service)).await;
+    let line = match looked.unwrap_or(Err(advertised::Error::Silent)) {
+        Ok(Ok(host)) => {
+            let told = Line::ok(format!("{service} has the address {host}, which clients are told"));
+            return (Arc::new(routes.told(host.as_str())), Some(told));
+        }
+        Ok(Err(absence)) => {
+            let hint = "the gateway waits for it, is not ready meanwhile, and turns clients away";
+            Line::fail(Code::NoAddressYet, format!("{service}: {absence}")).hint(hint)
+        }
+        Err(error) => Line::fail(Code::KubernetesApi, format!("{service}: {error}")),
+    };
+    (routes, Some(line))
+}
+
 /// The names that clients are told.
 struct Told {
     /// Bootstrap, and the brokers that are there.
@@ -66,7 +88,7 @@ struct Told {
 
 impl Told {
     fn of(routes: &Routes, seen: &Seen) -> Self {
-        let mut now = vec![routes.bootstrap().0.to_owned()];
+        let mut now: Vec<_> = routes.bootstrap().map(|(host, _)| host.to_owned()).into_iter().collect();
         let mut later = Vec::new();
         if let Routes::Names(names) = routes {
             now.extend(seen.nodes.iter().filter_map(|node| names.advertised(*node)));
@@ -168,7 +190,7 @@ async fn resolve(told: &Told, time: Time) -> Vec<Line> {
 /// Brokers that clients of this listener are not told of.
 fn outside(listener: &Listener, seen: &Seen) -> Option<Line> {
     let routes = &listener.listen.routes;
-    let outside: Vec<_> = seen.nodes.iter().filter(|node| routes.advertised(**node).is_none()).collect();
+    let outside: Vec<_> = seen.nodes.iter().filter(|node| !routes.holds(**node)).collect();
     let first = outside.first()?;
     let nodes: Vec<String> = outside.iter().map(ToString::to_string).collect();
     let told = match nodes.as_slice() {

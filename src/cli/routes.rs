@@ -1,5 +1,6 @@
 //! `routes`: what clients connect to, and what that leads to.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
@@ -50,13 +51,21 @@ fn bound(listener: &Listener, port: u16) -> Vec<SocketAddr> {
     listener.listen.binds.iter().map(|bind| SocketAddr::new(bind.ip, port)).collect()
 }
 
+/// What clients are told; where that is the address of a Service, `<service/NAME>` stands for it.
+fn shown(listener: &Listener) -> Cow<'_, Routes> {
+    match &listener.advertised {
+        Some(service) => Cow::Owned(listener.listen.routes.told(&service.placeholder())),
+        None => Cow::Borrowed(&listener.listen.routes),
+    }
+}
+
 /// Every route of every listener.
 fn all(config: &Config) -> Vec<Route<'_>> {
     config
         .listeners
         .iter()
         .flat_map(|listener| {
-            let options = &listener.listen;
+            let (options, routes) = (&listener.listen, shown(listener));
             let route = move |node: Option<i32>, told: String, port: u16| Route {
                 listener: &options.name,
                 mode: options.routes.mode(),
@@ -65,13 +74,15 @@ fn all(config: &Config) -> Vec<Route<'_>> {
                 bind: bound(listener, port),
                 cluster: cluster(config, listener),
             };
-            let (host, told) = options.routes.bootstrap();
-            let bootstrap = address(host, told);
-            let nodes = options.routes.nodes().filter_map(move |node| {
-                let (host, told) = options.routes.advertised(node)?;
-                let port = options.routes.bound(node).unwrap_or(options.port);
-                Some(route(Some(node.0), address(&host, told), port))
-            });
+            let bootstrap = routes.bootstrap().map(|(host, told)| address(host, told)).unwrap_or_default();
+            let nodes: Vec<_> = routes
+                .nodes()
+                .filter_map(|node| {
+                    let (host, told) = routes.advertised(node)?;
+                    let port = routes.bound(node).unwrap_or(options.port);
+                    Some(route(Some(node.0), address(&host, told), port))
+                })
+                .collect();
             std::iter::once(route(None, bootstrap, options.port)).chain(nodes)
         })
         .collect()
@@ -93,9 +104,10 @@ fn rows(config: &Config) -> Vec<[String; 6]> {
                 cluster(config, listener).to_owned(),
             ]);
         };
-        let (host, told) = options.routes.bootstrap();
+        let routes = shown(listener);
+        let Some((host, told)) = routes.bootstrap() else { continue };
         row(address(host, told), "(bootstrap)".to_owned(), options.port.to_string());
-        match options.routes.as_ref() {
+        match routes.as_ref() {
             Routes::Ports(ports) => {
                 for (told, node, bound) in ports.ranges.iter().flat_map(parts) {
                     row(address(host, told), node, bound);

@@ -8,6 +8,7 @@ use super::args::{Arguments, Format, Global};
 use super::output::Output;
 use super::{Exit, file};
 use crate::config::effective;
+use crate::metrics;
 
 /// Every setting, its default and what it means.
 pub(super) const EXAMPLE: &str = include_str!("example.yaml");
@@ -33,7 +34,7 @@ pub(super) fn completions(shell: Shell, output: Output) -> Exit {
 pub(super) fn version(output: Output) -> Exit {
     let version = env!("CARGO_PKG_VERSION");
     let revision = option_env!("GATEHOUSE_REVISION");
-    let features: &[&str] = if cfg!(feature = "mimalloc") { &["mimalloc"] } else { &[] };
+    let features = metrics::features();
     match output.format {
         Format::Json => output.json(&json!({
             "version": version,
@@ -42,7 +43,8 @@ pub(super) fn version(output: Output) -> Exit {
         })),
         Format::Text => {
             let revision = revision.map(|revision| format!(" ({revision})")).unwrap_or_default();
-            output.data(&format!("gatehouse {version}{revision}\n"))
+            let with = features.iter().map(|feature| format!(" +{feature}")).collect::<String>();
+            output.data(&format!("gatehouse {version}{revision}{with}\n"))
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::args::{Annotations, Format, Global, Validate};
 use super::output::Output;
 use super::{Exit, file, output};
-use crate::config::Surroundings;
+use crate::config::{Listener, Surroundings};
 
 pub(super) fn validate(validate: &Validate, global: &Global, output: Output) -> Exit {
     let source = match file::read(global) {
@@ -11,8 +11,9 @@ pub(super) fn validate(validate: &Validate, global: &Global, output: Output) -> 
         Err(exit) => return exit,
     };
     let surroundings = Surroundings { elsewhere: validate.no_environment, ..file::surroundings() };
-    let diagnostics = match source.load(&surroundings) {
-        Ok((_, diagnostics)) | Err(diagnostics) => diagnostics,
+    let (config, diagnostics) = match source.load(&surroundings) {
+        Ok((config, diagnostics)) => (Some(config), diagnostics),
+        Err(diagnostics) => (None, diagnostics),
     };
     let exit = if diagnostics.is_fatal() { Exit::Config } else { Exit::Done };
     let written = match (validate.format, output.format) {
@@ -23,7 +24,8 @@ pub(super) fn validate(validate: &Validate, global: &Global, output: Output) -> 
                 output::error(&diagnostics.styled());
             }
             if exit == Exit::Done {
-                output.success(&format!("ok {}", source.name))
+                let from = config.iter().flat_map(|config| &config.listeners).filter_map(from_a_service);
+                output.success(&format!("ok {}{}", source.name, from.collect::<String>()))
             } else {
                 output::error(&file::summary(&source.name, &diagnostics));
                 Exit::Done
@@ -31,4 +33,13 @@ pub(super) fn validate(validate: &Validate, global: &Global, output: Output) -> 
         }
     };
     if exit == Exit::Done { written } else { exit }
+}
+
+/// What nobody can know from the file alone.
+fn from_a_service(listener: &Listener) -> Option<String> {
+    let service = listener.advertised.as_ref()?;
+    Some(format!(
+        "\n   listener {}: the address that clients are told comes from {service}",
+        listener.listen.name
+    ))
 }

@@ -13,7 +13,7 @@ pub use names::{Names, Pattern};
 pub use ports::{PortRange, Ports};
 
 use crate::kafka::NodeId;
-use crate::net::HostPort;
+use crate::net::{Host, HostPort};
 
 /// Why a text is no pattern of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,9 +91,17 @@ impl LiveRoutes {
         self.0.load_full()
     }
 
-    /// Replaces them for every connection.
-    pub fn replace(&self, routes: Arc<Routes>) {
-        self.0.store(routes);
+    /// Replaces them for every connection. Routes that await their host go on with the one of before.
+    pub fn replace(&self, routes: &Arc<Routes>) {
+        self.0.rcu(|before| match (routes.bootstrap(), before.bootstrap()) {
+            (None, Some((host, _))) => Arc::new(routes.told(host)),
+            (Some(_), _) | (None, None) => Arc::clone(routes),
+        });
+    }
+
+    /// Has every client told another host from now on, wherever ports tell the brokers apart.
+    pub fn tell(&self, host: &Host) {
+        self.0.rcu(|before| before.told(host.as_str()));
     }
 }
 
@@ -127,19 +135,27 @@ impl Routes {
         }
     }
 
-    /// What clients are told to begin with: host and port.
-    pub fn bootstrap(&self) -> (&str, u16) {
+    /// What clients are told to begin with, host and port; `None` while the host is awaited.
+    pub fn bootstrap(&self) -> Option<(&str, u16)> {
         match self {
-            Self::Ports(ports) => (&ports.host, ports.bootstrap),
-            Self::Names(names) => (&names.bootstrap, names.port),
+            Self::Ports(ports) => Some((ports.host.as_deref()?, ports.bootstrap)),
+            Self::Names(names) => Some((&names.bootstrap, names.port)),
         }
     }
 
-    /// What clients are told of a node; `None` for a node outside every range, which is left out of
-    /// what they are told.
+    /// The same with that host in the place of theirs; names stay what they are.
+    pub fn told(&self, host: &str) -> Self {
+        match self {
+            Self::Ports(ports) => Self::Ports(Ports { host: Some(host.into()), ..ports.clone() }),
+            Self::Names(names) => Self::Names(names.clone()),
+        }
+    }
+
+    /// What clients are told of a node; `None` for a node outside every range, and for every node while the
+    /// host is awaited: it is left out of what they are told.
     pub fn advertised(&self, node: NodeId) -> Option<(Cow<'_, str>, u16)> {
         match self {
-            Self::Ports(ports) => Some((Cow::Borrowed(&*ports.host), ports.advertised(node)?)),
+            Self::Ports(ports) => Some((Cow::Borrowed(ports.host.as_deref()?), ports.advertised(node)?)),
             Self::Names(names) => Some((Cow::Owned(names.advertised(node)?), names.port)),
         }
     }
@@ -168,6 +184,11 @@ impl Routes {
             Self::Names(names) => names.nodes.as_slice(),
         };
         self.port_ranges().iter().map(PortRange::nodes).chain(names.iter().copied())
+    }
+
+    /// Whether a range holds the node.
+    pub fn holds(&self, node: NodeId) -> bool {
+        self.ranges().any(|range| range.contains(node))
     }
 
     /// Every node of every range.

@@ -54,8 +54,8 @@ impl PortRange {
 /// One host, one port for each node id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ports {
-    /// The host that clients are told.
-    pub host: Box<str>,
+    /// The host that clients are told; `None` while it is awaited, when no node has an address.
+    pub host: Option<Box<str>>,
     /// The bootstrap port that clients are told.
     pub bootstrap: u16,
     /// The declared ranges of node ids; they do not overlap.
@@ -97,7 +97,7 @@ mod tests {
             advertise,
         };
         Ports {
-            host: "kafka.example.com".into(),
+            host: Some("kafka.example.com".into()),
             bootstrap: 9092,
             ranges: vec![range(0, 9, 9093, 31090), range(1000, 1001, 9200, 9200)],
         }

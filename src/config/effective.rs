@@ -118,9 +118,15 @@ fn listener(listener: &Listener, config: &Config, secret: Veil<'_>) -> Value {
         },
         "unknown_apis": if listener.core.pass_unknown_apis { "pass" } else { "close" },
     });
-    if let Routes::Ports(Ports { host, bootstrap, .. }) = options.routes.as_ref() {
+    if let Routes::Ports(Ports { host: Some(host), bootstrap, .. }) = options.routes.as_ref() {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
         value["advertise"] = json!(format!("{host}:{bootstrap}"));
+    }
+    if let (Some(service), Routes::Ports(ports)) = (&listener.advertised, options.routes.as_ref()) {
+        value["advertise"] = json!({ "service": service.name, "port": ports.bootstrap });
+        if let Some(namespace) = &service.namespace {
+            value["advertise"]["namespace"] = json!(namespace);
+        }
     }
     if options.binds.iter().any(|b| b.ip.is_ipv6()) {
         value["ipv6_only"] = json!(options.binds.iter().any(|b| b.v6_only));
@@ -264,8 +270,14 @@ mod tests {
 
     /// The example with everything that is commented out and does not exclude something else.
     fn everything() -> String {
-        let skipped =
-            ["# discovery: learn-only", "# nodes:", "# gatehouse.yaml", "# and addresses", "# Any of"];
+        let skipped = [
+            "# discovery: learn-only",
+            "# advertise: { service",
+            "# nodes:",
+            "# gatehouse.yaml",
+            "# and addresses",
+            "# Any of",
+        ];
         let line = |line: &str| match line.trim_start() {
             text if !text.starts_with("# ") || skipped.iter().any(|skip| text.starts_with(skip)) => {
                 line.to_owned()

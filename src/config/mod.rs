@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::limits::machine::Machine;
 use crate::limits::networks::Networks;
-use crate::{admin, connect, limits, listen, logging, proxy_header, relay, tls, topology};
+use crate::{admin, advertised, connect, limits, listen, logging, proxy_header, relay, tls, topology};
 use check::Check;
 use diagnostic::Diagnostics;
 use yaml::Environment;
@@ -79,6 +79,8 @@ pub struct Listener {
     pub cluster: usize,
     /// Its name, what it binds, what clients are told, and who may connect.
     pub listen: listen::Options,
+    /// The Service whose address clients are told; `None` where the file says it, or names do.
+    pub advertised: Option<advertised::Service>,
     /// Where clients may come from.
     pub networks: Networks,
     /// Whose PROXY headers are required; `None` takes each connection's own address.
@@ -236,7 +238,7 @@ listeners:
         password: ${PASSWORD}",
         );
         let (config, _) = load("a.yaml", &text, &surroundings()).unwrap();
-        assert_eq!(config.listeners[0].listen.routes.bootstrap().0, "kafka.example.com");
+        assert_eq!(config.listeners[0].listen.routes.bootstrap(), Some(("kafka.example.com", 9092)));
         let Discovery::Own(Some(credential)) = &config.clusters[0].topology.discovery else {
             panic!("no credential")
         };

@@ -20,6 +20,9 @@ pub mod printable;
 use lines::{Guard, Lines};
 use printable::Printable;
 
+/// Libraries that tell of each failure, which the gateway does in words of its own. A filter that names them shows them.
+const QUIET: [&str; 2] = ["kube_client", "kube_runtime"];
+
 /// The variable that wins over [`Options::level`].
 pub const LEVEL_VARIABLE: &str = "GATEHOUSE_LOG";
 
@@ -127,7 +130,10 @@ impl Options {
         if let Some(word) = self.level.split(',').map(str::trim).find(is_bare) {
             return Err(Error::Level(word.to_owned()));
         }
-        self.level.parse().map_err(|source| Error::Filter { text: self.level.clone(), source })
+        let named: Targets =
+            self.level.parse().map_err(|source| Error::Filter { text: self.level.clone(), source })?;
+        let quiet = QUIET.iter().filter(|target| !self.level.contains(**target));
+        Ok(quiet.fold(named, |named, target| named.with_target(*target, LevelFilter::OFF)))
     }
 }
 

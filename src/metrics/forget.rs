@@ -29,6 +29,16 @@ impl Metrics {
         forget(&families.handshake_failures, &labels);
     }
 
+    /// Takes the series of a listener's advertised address out: it is that of the configuration now.
+    pub fn forget_advertised(&self, listener: &str) {
+        let (families, labels) = (&self.families, [("listener", listener)]);
+        for gauges in [&families.advertised_known, &families.advertised_stale, &families.advertised_heard] {
+            forget(gauges, &labels);
+        }
+        forget(&families.advertised_changes, &labels);
+        forget(&families.advertised_errors, &labels);
+    }
+
     /// Takes the series of a cluster out.
     pub fn forget_cluster(&self, name: &str) {
         if let Some(cluster) = self.clusters.lock().unwrap_or_else(PoisonError::into_inner).remove(name) {
@@ -49,6 +59,8 @@ impl Families {
     /// Removes every series with these labels, of whatever family has them.
     fn forget(&self, labels: &[(&str, &str)]) {
         let counters = [
+            &self.advertised_changes,
+            &self.advertised_errors,
             &self.accepted,
             &self.rejected,
             &self.closed,
@@ -64,6 +76,9 @@ impl Families {
             &self.refresh_failures,
         ];
         let gauges = [
+            &self.advertised_known,
+            &self.advertised_stale,
+            &self.advertised_heard,
             &self.connections,
             &self.expiries,
             &self.tls_refused,

@@ -41,11 +41,13 @@ pub enum Rejected {
     Descriptors,
     /// No PROXY header, or one from somebody who may not send it.
     ProxyHeader,
+    /// What clients are to be told is not known yet.
+    NoAddress,
 }
 
 impl Rejected {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Limit, Self::PerIp, Self::Network, Self::Descriptors, Self::ProxyHeader];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Limit, Self::PerIp, Self::Network, Self::Descriptors, Self::ProxyHeader, Self::NoAddress];
 
     /// The value of the label `reason`; the log uses the same word.
     pub const fn as_str(self) -> &'static str {
@@ -55,6 +57,7 @@ impl Rejected {
             Self::Network => "network",
             Self::Descriptors => "descriptors",
             Self::ProxyHeader => "proxy_header",
+            Self::NoAddress => "no_address",
         }
     }
 }

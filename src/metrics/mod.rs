@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{Registry, TextEncoder};
 
+pub mod advertised;
 pub mod cluster;
 mod families;
 mod forget;
@@ -26,6 +27,16 @@ use listener::Listener;
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// The optional features that this build has.
+pub fn features() -> Vec<&'static str> {
+    let all = [
+        ("keystore", cfg!(feature = "keystore")),
+        ("kubernetes", cfg!(feature = "kubernetes")),
+        ("mimalloc", cfg!(feature = "mimalloc")),
+    ];
+    all.into_iter().filter(|(_, built_in)| *built_in).map(|(name, _)| name).collect()
+}
 
 /// Everything the process counts.
 #[derive(Debug)]
@@ -45,9 +56,11 @@ impl Metrics {
         let registry = Registry::new();
         let families = Arc::new(Families::new(&registry));
         register::collector(&registry, process::Process::new());
-        let features = if cfg!(feature = "mimalloc") { "mimalloc" } else { "" };
         let revision = option_env!("GATEHOUSE_REVISION").unwrap_or("unknown");
-        families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION"), revision, features]).set(1);
+        families
+            .build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), revision, &features().join(",")])
+            .set(1);
         Self {
             registry,
             families,

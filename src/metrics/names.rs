@@ -54,6 +54,32 @@ pub(super) const CONFIG_SUCCESS: Definition = gauge(
     "Since when the configuration in use is in use, in seconds since 1970.",
 );
 
+pub(super) const ADVERTISED_KNOWN: Definition = gauge(
+    "gatehouse_advertised_address_known",
+    &["listener"],
+    "1 while clients are told an address; 0 while it is awaited from a Service. Only for listeners whose `advertise` names one, as all that begins so.",
+);
+pub(super) const ADVERTISED_STALE: Definition = gauge(
+    "gatehouse_advertised_address_stale",
+    &["listener"],
+    "1 while clients are told an address that the Service does not have any more.",
+);
+pub(super) const ADVERTISED_CHANGES: Definition = counter(
+    "gatehouse_advertised_address_changes_total",
+    &["listener"],
+    "How often clients were told another address than before.",
+);
+pub(super) const ADVERTISED_HEARD: Definition = gauge(
+    "gatehouse_advertised_address_last_success_timestamp_seconds",
+    &["listener"],
+    "When the Kubernetes API last answered, in seconds since 1970; 0 before that. It is asked once a minute or more.",
+);
+pub(super) const ADVERTISED_ERRORS: Definition = counter(
+    "gatehouse_advertised_address_errors_total",
+    &["listener", "reason"],
+    "Times that the Kubernetes API did not say what the Service has.",
+);
+
 pub(super) const CONNECTIONS: Definition =
     gauge("gatehouse_connections", &["listener"], "Open client connections.");
 pub(super) const ACCEPTED: Definition = counter(
@@ -220,6 +246,11 @@ pub(super) const ALL: &[Definition] = &[
     CONFIG_RELOADS,
     CONFIG_SUCCESSFUL,
     CONFIG_SUCCESS,
+    ADVERTISED_KNOWN,
+    ADVERTISED_STALE,
+    ADVERTISED_CHANGES,
+    ADVERTISED_HEARD,
+    ADVERTISED_ERRORS,
     CONNECTIONS,
     ACCEPTED,
     REJECTED,

@@ -45,6 +45,17 @@ impl Host {
     pub fn ip(&self) -> Option<IpAddr> {
         self.0.parse().ok()
     }
+
+    /// Whether it is an address that means every machine, or a group of them: no client can connect to it.
+    pub fn is_everybodys(&self) -> bool {
+        self.ip().is_some_and(|ip| ip.is_unspecified() || ip.is_multicast())
+    }
+
+    /// Whether it is a name that can only be a mistaken address: `10.0.0.256`.
+    pub fn is_mistaken_address(&self) -> bool {
+        let last = self.0.rsplit('.').next().unwrap_or_default();
+        self.ip().is_none() && !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit())
+    }
 }
 
 impl fmt::Display for Host {

@@ -54,7 +54,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> Bench<C> {
         let names: Vec<_> = api::APIS.iter().map(|api| api.name).collect();
         let metrics = Metrics::new(&names);
         let range = PortRange { first: NodeId(0), last: NodeId(999), bind: 9093, advertise: 9093 };
-        let routes = Routes::Ports(Ports { host: "door".into(), bootstrap: 9092, ranges: vec![range] });
+        let routes = Routes::Ports(Ports { host: Some("door".into()), bootstrap: 9092, ranges: vec![range] });
         let mut core = Core::new(Arc::new(core::Options {
             routes: routes.into(),
             pass_unknown_apis: false,

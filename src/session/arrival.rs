@@ -69,6 +69,10 @@ impl From<Refused> for TurnedAway {
 /// # Errors
 /// [`TurnedAway`]: nothing is counted as open then.
 pub fn admit(peer: SocketAddr, gate: &Gate, limits: &ListenerLimits) -> Result<Permit, TurnedAway> {
+    if gate.core.routes.load().bootstrap().is_none() {
+        let why = "the address that clients are to be told is not known yet";
+        return Err(TurnedAway::new(Rejected::NoAddress, why));
+    }
     if let Some(proxy) = &gate.proxy_protocol {
         if !proxy.believes(peer.ip()) {
             let why = "it comes past the load balancers that `required_from` names";

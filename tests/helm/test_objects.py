@@ -192,12 +192,16 @@ def test_no_token_without_discovery(name):
     assert bool(tokens) == bool(of_kind(objects, "Role"))
 
 
-def test_discovery_may_read_its_own_services_only():
-    objects = render(SETS["loadbalancer"], {"discovery": {"kubernetes": {"enabled": True}}})
+def test_discovery_may_read_the_service_that_is_advertised_and_no_other():
+    more = {"office": {"bind": "0.0.0.0:19092", "advertise": "kafka.example.com", "routing": {"port": {"ranges": [{"nodes": 0, "bind": 19093}]}}}}
+    objects = render(SETS["discovered"], {"config": {"listeners": more}, "extraServices": {"office": {"listeners": ["office"]}}})
     [role] = of_kind(objects, "Role")
-    services = sorted(item["metadata"]["name"] for item in broker_services(objects))
-    allowed = {"apiGroups": [""], "resources": ["services"], "resourceNames": services, "verbs": ["get", "list", "watch"]}
+    assert sorted(item["metadata"]["name"] for item in broker_services(objects)) == ["gw-gatehouse", "gw-gatehouse-office"]
+    allowed = {"apiGroups": [""], "resources": ["services"], "resourceNames": ["gw-gatehouse"], "verbs": ["get", "list", "watch"]}
     assert role["rules"] == [allowed]
+    listeners = yaml.safe_load(configuration(objects))["listeners"]
+    assert listeners["external"]["advertise"] == {"service": "gw-gatehouse"}
+    assert listeners["office"]["advertise"] == "kafka.example.com"
     [binding] = of_kind(objects, "RoleBinding")
     pod = deployment(objects)["spec"]["template"]["spec"]
     assert binding["subjects"][0]["name"] == pod["serviceAccountName"]
@@ -205,6 +209,19 @@ def test_discovery_may_read_its_own_services_only():
     assert pod["automountServiceAccountToken"] is False
     [policy] = of_kind(objects, "NetworkPolicy")
     assert [{"protocol": "TCP", "port": port} for port in [443, 6443]] in [rule["ports"] for rule in policy["spec"]["egress"]]
+
+
+def test_each_listener_is_told_the_address_of_its_own_service():
+    ranges = {"port": {"ranges": [{"nodes": 0, "bind": 19093}]}}
+    office = {"bind": "0.0.0.0:19092", "advertise": {"port": 443}, "routing": ranges}
+    objects = render(SETS["discovered"], {"config": {"listeners": {"office": office}}, "extraServices": {"office": {"listeners": ["office"]}}})
+    listeners = yaml.safe_load(configuration(objects))["listeners"]
+    assert listeners["external"]["advertise"] == {"service": "gw-gatehouse"}
+    assert listeners["office"]["advertise"] == {"service": "gw-gatehouse-office", "port": 443}
+    [role] = of_kind(objects, "Role")
+    assert role["rules"][0]["resourceNames"] == ["gw-gatehouse", "gw-gatehouse-office"]
+    [service] = [item for item in broker_services(objects) if item["metadata"]["name"] == "gw-gatehouse-office"]
+    assert {(port["port"], port["targetPort"]) for port in service["spec"]["ports"]} == {(443, 19092), (19093, 19093)}
 
 
 @each_set

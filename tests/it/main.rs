@@ -4,6 +4,8 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test says what failed by panicking")]
 
 mod addresses;
+#[cfg(feature = "kubernetes")]
+mod advertised;
 mod client;
 mod demo;
 mod gateway;

@@ -56,7 +56,7 @@ fn parse(path: &Path) -> Golden {
         broker: field("broker"),
         api: api::APIS.iter().find(|api| api.name == field("api")).unwrap(),
         version: field("version").parse().unwrap(),
-        routes: Routes::Ports(Ports { host, bootstrap: port - 1, ranges: vec![nodes] }),
+        routes: Routes::Ports(Ports { host: Some(host), bootstrap: port - 1, ranges: vec![nodes] }),
         frame: bytes(&field("in")),
         out: bytes(&field("out")),
     }

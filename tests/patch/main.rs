@@ -27,7 +27,7 @@ fn routes() -> Routes {
         advertise,
     };
     Routes::Ports(Ports {
-        host: random::HOST.into(),
+        host: Some(random::HOST.into()),
         bootstrap: 9092,
         ranges: vec![range(0, 9, 9093, 31_090), range(1_000, 1_001, 9_200, 9_200)],
     })

@@ -18,7 +18,7 @@ use shell::Shell;
 fn connection() -> Shell {
     let nodes = PortRange { first: NodeId(0), last: NodeId(9), bind: 9093, advertise: 31_090 };
     let routes =
-        Routes::Ports(Ports { host: "kafka.example.com".into(), bootstrap: 9092, ranges: vec![nodes] });
+        Routes::Ports(Ports { host: Some("kafka.example.com".into()), bootstrap: 9092, ranges: vec![nodes] });
     Shell::new(Core::new(Arc::new(Options {
         routes: routes.into(),
         pass_unknown_apis: false,

@@ -55,7 +55,8 @@ struct Bound {
 }
 
 struct Told {
-    host: Host,
+    /// `None` is the address of a Service, whatever that is.
+    host: Option<Host>,
     ports: RangeInclusive<u16>,
     place: Place,
     label: String,
@@ -96,9 +97,15 @@ impl Claims {
         }
     }
 
-    pub(super) fn tell(&mut self, host: &Host, ports: RangeInclusive<u16>, place: &Place, kind: Kind<'_>) {
+    pub(super) fn tell(
+        &mut self,
+        host: Option<&Host>,
+        ports: RangeInclusive<u16>,
+        place: &Place,
+        kind: Kind<'_>,
+    ) {
         self.told.push(Told {
-            host: host.clone(),
+            host: host.cloned(),
             place: place.clone(),
             label: kind.label(&ports),
             listener: kind.listener().unwrap_or_default().to_owned(),
@@ -165,7 +172,8 @@ impl Check<'_> {
         for (one, other) in pairs(told, |t| &t.ports) {
             let same = one.host == other.host && one.listener == other.listener;
             let Some(port) = common(&one.ports, &other.ports).filter(|_| same) else { continue };
-            let title = format!("clients are told `{}` port {port} for two things", other.host);
+            let host = other.host.as_ref().map_or(String::new(), |host| format!("`{host}` "));
+            let title = format!("clients are told {host}port {port} for two things");
             let fault =
                 Diagnostic::error(Code::AdvertisedTwice, title, &other.place).label(other.label.clone());
             let fault =
@@ -211,7 +219,9 @@ impl Check<'_> {
                 let wildcard = bound.address.ip.is_unspecified() && ip.is_some_and(|ip| ip.is_loopback());
                 bound.ports.contains(&address.port) && (wildcard || ip == Some(bound.address.ip))
             };
-            let is_told = |told: &&Told| told.host == address.host && told.ports.contains(&address.port);
+            let is_told = |told: &&Told| {
+                told.host.as_ref() == Some(&address.host) && told.ports.contains(&address.port)
+            };
             let title = format!("`{address}` leads to the gateway itself");
             if let Some(bound) = claims.bound.iter().find(is_bound) {
                 let fault =

@@ -142,9 +142,11 @@ impl Check<'_> {
             // A header tells the clients behind one balancer apart; without it they share its address.
             limits.max_connections_per_ip.get_or_insert(PER_IP_BEHIND_A_BALANCER);
         }
-        let (bind, routes) = (bind?, Arc::new(routing?.routes));
+        let (bind, routing) = (bind?, routing?);
+        let routes = Arc::new(routing.routes);
         Ok(Listener {
             cluster: cluster?,
+            advertised: routing.advertised,
             networks: networks.transpose()?.unwrap_or_default(),
             proxy_protocol,
             limits,

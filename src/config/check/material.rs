@@ -159,8 +159,8 @@ impl Check<'_> {
             None => fault,
         };
         let (Routes::Names(told), Some(places)) = (&routing.routes, &routing.named) else {
-            let (host, _) = routing.routes.bootstrap();
-            if !is_covered(host) {
+            // Whether a certificate is for the address of a Service shows when that is known.
+            if let Some((host, _)) = routing.routes.bootstrap().filter(|(host, _)| !is_covered(host)) {
                 let title = format!("no certificate of this listener is for `{host}`");
                 let warning = Diagnostic::warning(Code::NotCovered, title, &routing.told)
                     .label("clients that are told this refuse a certificate that is for something else");

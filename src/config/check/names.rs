@@ -9,7 +9,7 @@ use crate::cluster::names::is_server_name;
 use crate::cluster::{Error, Names, NodeRange, Pattern};
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
-use crate::config::yaml::{Name, Node};
+use crate::config::yaml::{Name, Node, Value};
 use crate::kafka::NodeId;
 
 const SETTINGS: &[&str] = &["bootstrap", "brokers", "nodes", "advertised_port"];
@@ -148,7 +148,18 @@ impl Check<'_> {
 
     /// Settings that only mean something where ports tell brokers apart.
     pub(super) fn no_advertise(&mut self, section: &Section<'_>, named: &Named) {
-        if let Some((name, _)) = section.entry("advertise") {
+        if let Some((name, node)) = section.entry("advertise") {
+            if let Value::Map(_) = node.value {
+                let title = "a listener that routes by name cannot take the address of a Service";
+                let fault = Diagnostic::error(Code::NoService, title, &name.place)
+                    .also(&named.place, "says what clients are told: names");
+                self.note(
+                    fault.help(
+                        "take it out, and have your DNS lead these names to the address of the Service",
+                    ),
+                );
+                return;
+            }
             let title = "`advertise` has no effect beside `sni`";
             let warning = Diagnostic::warning(Code::NoEffect, title, &name.place)
                 .also(&named.place, "says what clients are told");

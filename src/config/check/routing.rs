@@ -1,17 +1,16 @@
 //! `advertise` and `routing`: which name and which port lead to which broker.
 
-use std::net::IpAddr;
-
 use super::claims::{Claims, Kind};
 use super::listener::Bind;
 use super::names::Named;
 use super::section::Section;
 use super::value::all;
 use super::{Check, Checked, Reported};
+use crate::advertised::{self, Service};
 use crate::cluster::{NodeRange, PortRange, Ports, Routes};
 use crate::config::codes::Code;
 use crate::config::diagnostic::{Diagnostic, Place};
-use crate::config::yaml::Node;
+use crate::config::yaml::{Node, Value};
 use crate::kafka::NodeId;
 use crate::net::{Host, HostPort};
 
@@ -23,6 +22,8 @@ const RANGES_MAX: usize = 64;
 /// What clients are told, and where the configuration says so.
 pub(super) struct Routing {
     pub(super) routes: Routes,
+    /// Whose address clients are told, where it is not written.
+    pub(super) advertised: Option<Service>,
     /// The place of the host, or of the bootstrap name.
     pub(super) told: Place,
     /// The places of names, where names tell the brokers apart.
@@ -61,6 +62,7 @@ impl Check<'_> {
         Ok(Routing {
             told: named.bootstrap.clone(),
             routes: Routes::Names(named.names.clone()),
+            advertised: None,
             named: Some(named),
         })
     }
@@ -89,23 +91,27 @@ impl Check<'_> {
             let kind = Kind::Nodes(listener, range.first.0, range.last.0);
             claims.bind(bind, range.bind..=range.bind + (ports - 1), place, kind);
         }
-        let ((host, _), place) = advertised?;
-        claims.tell(&host, told..=told, place, Kind::Bootstrap(listener));
+        let ((address, _), place) = advertised?;
+        let host = address.as_ref().ok();
+        claims.tell(host, told..=told, place, Kind::Bootstrap(listener));
         for (range, place) in &ranges {
             let ports = range.ports().ok_or(Reported)?;
             let kind = Kind::Nodes(listener, range.first.0, range.last.0);
-            claims.tell(&host, range.advertise..=range.advertise + (ports - 1), place, kind);
+            claims.tell(host, range.advertise..=range.advertise + (ports - 1), place, kind);
         }
         let routes = Routes::Ports(Ports {
-            host: host.as_str().into(),
+            host: host.map(|host| host.as_str().into()),
             bootstrap: told,
             ranges: ranges.into_iter().map(|(range, _)| range).collect(),
         });
-        Ok(Routing { routes, told: place.clone(), named: None })
+        Ok(Routing { routes, advertised: address.err(), told: place.clone(), named: None })
     }
 
-    /// `host`, or `host:port` where clients see another port than the one that is bound.
-    fn advertise(&mut self, node: &Node) -> Checked<(Host, Option<u16>)> {
+    /// `host`, or `host:port` where clients see another port than the one that is bound; or a Service.
+    fn advertise(&mut self, node: &Node) -> Checked<(Result<Host, Service>, Option<u16>)> {
+        if let Value::Map(_) = node.value {
+            return self.service(node);
+        }
         let text = self.text(node)?;
         let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
         let (host, port) = match (text.parse::<HostPort>(), Host::parse(bare.as_bytes())) {
@@ -115,15 +121,46 @@ impl Check<'_> {
                 return self.bad(Code::Address, node, "a host name or address, with or without a port", None);
             }
         };
-        if host.ip().is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
+        if host.is_everybodys() {
             let title = format!("no client can connect to `{host}`");
             let fault = Diagnostic::error(Code::Unreachable, title, &node.place);
             return self.report(fault.help("give the name or address by which clients reach this machine"));
         }
-        if host.ip().is_none() && looks_like_ipv4(host.as_str()) {
+        if host.is_mistaken_address() {
             return self.bad(Code::Address, node, "a host name or address", None);
         }
-        Ok((host, port))
+        Ok((Ok(host), port))
+    }
+
+    /// `{ service: NAME }`: the address of a Service in Kubernetes.
+    fn service(&mut self, node: &Node) -> Checked<(Result<Host, Service>, Option<u16>)> {
+        let section = self.section(node, &node.place, "`advertise`", &["service", "namespace", "port"])?;
+        let name = self.required(&section, "`advertise`", "service").and_then(|node| self.label(node));
+        let namespace = section.get("namespace").map(|node| self.label(node)).transpose();
+        let port = section.get("port").map(|node| self.port(node)).transpose();
+        // What is checked for elsewhere may be for another build.
+        if !advertised::IS_BUILT_IN && !self.surroundings.elsewhere {
+            let title = "this build of the gateway cannot ask Kubernetes for an address";
+            let fault = Diagnostic::error(Code::NoService, title, &self.visible(&node.place));
+            let help = "take a build with the feature `kubernetes` (`gatehouse version` shows the features), or write \
+                        the host that clients connect to";
+            return self.report(fault.help(help));
+        }
+        Ok((Err(Service { name: name?, namespace: namespace? }), port?))
+    }
+
+    /// A DNS label, as Kubernetes names things.
+    fn label(&mut self, node: &Node) -> Checked<Box<str>> {
+        let text = self.text(node)?;
+        let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if (1..=63).contains(&text.len())
+            && text.bytes().all(is_inner)
+            && !text.starts_with('-')
+            && !text.ends_with('-')
+        {
+            return Ok(text.into());
+        }
+        self.bad(Code::NoService, node, "a name in Kubernetes: lower-case letters, digits and `-`", None)
     }
 
     fn default_range(&mut self, bind: &Bind<'_>, told: u16) -> Checked<(PortRange, Place)> {
@@ -181,13 +218,4 @@ impl Check<'_> {
             fault.label("each node id takes one port").help("declare the ids that there are, or start lower"),
         )
     }
-}
-
-/// `10.0.0.256` would be taken for a name.
-fn looks_like_ipv4(text: &str) -> bool {
-    text.parse::<IpAddr>().is_err()
-        && text
-            .rsplit('.')
-            .next()
-            .is_some_and(|last| !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -155,6 +155,22 @@ partitions cannot be reached. The hint is the line to add.",
 A certificate without `subjectAltName` is for no name, and clients refuse it.",
     ),
     entry(
+        Code::NoAddressYet,
+        "a Service has no address yet",
+        "`advertise: { service: NAME }` tells clients the address of that Service's load balancer, and there is none.
+A gateway that runs waits for it, is not ready meanwhile, and turns clients away. Is there a Service of that name in
+that namespace, of type LoadBalancer, and does something in the cluster give such Services an address?
+`kubectl get service NAME` shows `<pending>` until then, `kubectl describe service NAME` why.",
+    ),
+    entry(
+        Code::KubernetesApi,
+        "Kubernetes does not say which address a Service has",
+        "The gateway asks as the service account of its pod, elsewhere as the kubeconfig says. It must be allowed to
+`get`, `list` and `watch` that one Service (`resourceNames` in a Role of the Service's namespace), the pod must mount
+the token, and a network policy must let it reach the API server. The chart does all of it with
+`discovery.kubernetes.enabled`.",
+    ),
+    entry(
         Code::FewConnections,
         "the machine has room for few connections",
         "Each connection takes two open files and up to 32 KiB of memory. Left out, `limits.max_connections` is what

@@ -107,6 +107,8 @@ pub enum Code {
     EverybodyBelieved = 46,
     /// Authorities or revocation lists that work, and will surprise.
     Trust = 47,
+    /// An address that cannot be that of a Service.
+    NoService = 48,
     /// The name of a broker does not resolve.
     BrokerUnresolved = 101,
     /// A broker accepts no connection.
@@ -153,6 +155,10 @@ pub enum Code {
     NodeOutside = 146,
     /// A file that works, but should not stay as it is.
     WeakFile = 147,
+    /// The Service whose address clients are told has none.
+    NoAddressYet = 148,
+    /// Kubernetes does not say which address a Service has.
+    KubernetesApi = 149,
     /// The machine has room for few connections.
     FewConnections = 201,
     /// A port is somebody else's.

@@ -342,4 +342,12 @@ refuses every client of its authority, because nobody knows any more whom it sho
 its `nextUpdate`. A list of an authority that is not trusted, or by another key than the trusted one, revokes
 nobody that you know. An authority that has run out is still taken, as other programs do, but is about to go.",
     ),
+    entry(
+        Code::NoService,
+        "no address of a Service",
+        "`advertise: { service: NAME }` tells clients the address that the load balancer of a Service in Kubernetes
+has, as the Kubernetes API says it. That takes a build with the feature `kubernetes`, as the published images are;
+`gatehouse version` shows the features. `service` and `namespace` are names as Kubernetes has them. A listener that
+routes by server name tells clients names and no address, so there is nothing that could come from a Service.",
+    ),
 ];

@@ -6,7 +6,7 @@ mod early_writes;
 pub(crate) mod files;
 mod front;
 mod hellos;
-mod house;
+pub(crate) mod house;
 mod identities;
 mod limits;
 mod lines;

@@ -4,8 +4,45 @@ here, so that services, policies and notes cannot say anything else than the gat
 */}}
 
 {{/* The configuration without what is null: so a values file takes away what another one says. */}}
-{{- define "gatehouse.config" -}}
+{{- define "gatehouse.written" -}}
 {{- include "gatehouse.pruned" .Values.config -}}
+{{- end -}}
+
+{{/* The same, and where discovery is on, listeners that say no host are told that of the service before them. */}}
+{{- define "gatehouse.config" -}}
+{{- $config := include "gatehouse.written" . | fromJson -}}
+{{- if .Values.discovery.kubernetes.enabled -}}
+{{- $services := include "gatehouse.services" . | fromJson -}}
+{{- range $name, $listener := $config.listeners -}}
+{{- $advertise := default dict $listener.advertise -}}
+{{- if and (kindIs "map" $advertise) (not $advertise.service) (not (dig "routing" "sni" "" $listener)) -}}
+{{- $own := "" -}}
+{{- range $service, $settings := $services -}}
+{{- if has $name $settings.listeners -}}
+{{- if $own -}}
+{{- fail (printf "config.listeners.%s is behind the services %s and %s: say whose address its clients are told, `advertise: { service: %s }`" $name $own $service $own) -}}
+{{- end -}}
+{{- $own = $service -}}
+{{- end -}}
+{{- end -}}
+{{- $type := get (default dict (get $services $own)) "type" -}}
+{{- if ne $type "LoadBalancer" -}}
+{{- fail (printf "config.listeners.%s.advertise is missing, and service %s, of type %s, has no address of its own: write the host name that clients connect to" $name $own $type) -}}
+{{- end -}}
+{{- $_ := set $listener "advertise" (merge dict $advertise (dict "service" $own)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $config -}}
+{{- end -}}
+
+{{/* The services whose address clients are told: JSON [NAME]. */}}
+{{- define "gatehouse.discovered" -}}
+{{- $names := list -}}
+{{- range $name, $listener := (include "gatehouse.config" . | fromJson).listeners -}}
+{{- if kindIs "map" $listener.advertise -}}{{- $names = append $names $listener.advertise.service -}}{{- end -}}
+{{- end -}}
+{{- uniq $names | sortAlpha | toJson -}}
 {{- end -}}
 
 {{- define "gatehouse.pruned" -}}
@@ -107,8 +144,19 @@ here, so that services, policies and notes cannot say anything else than the gat
 {{- if not $listener.advertise -}}
 {{- fail (printf "config.%s.advertise is missing: the host name that clients connect to, `kafka.example.com` or `kafka.example.com:31092`" $where) -}}
 {{- end -}}
-{{- $port := default $bind (include "gatehouse.port" $listener.advertise) -}}
-{{- $route := dict "listener" $name "mode" "port" "host" (include "gatehouse.host" $listener.advertise) -}}
+{{- $port := "" -}}
+{{- $host := "" -}}
+{{- if kindIs "map" $listener.advertise -}}
+{{- with $listener.advertise.port -}}
+{{- $port = include "gatehouse.number" (dict "where" (printf "%s.advertise.port" $where) "value" .) -}}
+{{- end -}}
+{{- $host = printf "<service/%s>" (list $listener.advertise.namespace $listener.advertise.service | compact | join "/") -}}
+{{- else -}}
+{{- $port = include "gatehouse.port" $listener.advertise -}}
+{{- $host = include "gatehouse.host" $listener.advertise -}}
+{{- end -}}
+{{- $port = default $bind $port -}}
+{{- $route := dict "listener" $name "mode" "port" "host" $host -}}
 {{- $routes = append $routes (merge (dict "node" -1 "port" (int $port) "bind" (int $bind)) $route) -}}
 {{- $follows := dict "nodes" "0-99" "bind" (add1 $bind) "advertise" (add1 $port) -}}
 {{- $ranges := default (list $follows) (dig "port" "ranges" list $routing) -}}
@@ -186,7 +234,7 @@ those that no extra service names, and is left out where none is left.
 {{- end -}}
 {{- $listeners := .Values.service.listeners -}}
 {{- if not $listeners -}}
-{{- range $name, $listener := (include "gatehouse.config" . | fromJson).listeners -}}
+{{- range $name, $listener := (include "gatehouse.written" . | fromJson).listeners -}}
 {{- if not (has $name $claimed) -}}{{- $listeners = append $listeners $name -}}{{- end -}}
 {{- end -}}
 {{- end -}}

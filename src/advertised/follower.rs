@@ -1,0 +1,220 @@
+//! Follows the address of one Service for one listener, and tells the clients.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use super::{Error, Found, Service, api};
+use crate::cluster::LiveRoutes;
+use crate::drain::Signal;
+use crate::logging::chain;
+use crate::logging::fold::Fold;
+use crate::metrics::advertised::Advertised;
+use crate::net::Host;
+
+/// What following takes.
+#[derive(Debug)]
+pub struct Following {
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// Whose address it is.
+    pub service: Service,
+    /// What its clients are told. A host that stands there already stays until another one is known.
+    pub routes: LiveRoutes,
+    /// Counts for the listener.
+    pub counts: Advertised,
+    /// Keeps repeated log lines apart from news.
+    pub fold: Arc<Fold>,
+}
+
+/// Follows one Service until it is dropped or the signal drains.
+#[derive(Debug)]
+pub struct Follower {
+    following: Following,
+    known: Mutex<Known>,
+    signal: Signal,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// What the Service had last; it stays when the Service has none any more.
+    address: Option<Host>,
+    /// Since when that is what clients are told.
+    since: Option<SystemTime>,
+    /// Why that may not be what it has now.
+    trouble: Option<(String, SystemTime)>,
+}
+
+/// What is known now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose address it is.
+    pub service: Service,
+    /// The host that clients are told; `None` while it is awaited.
+    pub told: Option<String>,
+    /// Since when the Service has it; `None` where it is not the Service's, but the one of the configuration before.
+    pub since: Option<SystemTime>,
+    /// What is wrong, and since when.
+    pub trouble: Option<(String, SystemTime)>,
+}
+
+impl Follower {
+    /// Begins to follow. Runs on the runtime that this is called from.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(following: Following, signal: Signal) -> Arc<Self> {
+        following.counts.set_known(following.routes.load().bootstrap().is_some());
+        let follower = Arc::new(Self { following, known: Mutex::default(), signal });
+        let task = Arc::clone(&follower);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = task.signal.draining() => {}
+                () = api::follow(&task) => {}
+            }
+        });
+        follower
+    }
+
+    /// Follows no more: what clients are told stays.
+    pub fn end(&self) {
+        // Whoever tells the clients something looks at the signal under the same lock.
+        let _known = self.known();
+        self.signal.drain();
+    }
+
+    /// Whose address it is.
+    pub fn service(&self) -> &Service {
+        &self.following.service
+    }
+
+    /// What is known now.
+    pub fn standing(&self) -> Standing {
+        let known = self.known();
+        Standing {
+            service: self.following.service.clone(),
+            told: self.following.routes.load().bootstrap().map(|(host, _)| host.to_owned()),
+            since: known.since,
+            trouble: known.trouble.clone(),
+        }
+    }
+
+    /// Takes what the Service has now.
+    pub(super) fn observed(&self, found: Found) {
+        let mut known = self.known();
+        if self.signal.is_draining() {
+            return;
+        }
+        match found {
+            Ok(host) => self.has(&mut known, host),
+            Err(absence) => self.has_none(&mut known, &absence.to_string()),
+        }
+    }
+
+    fn has(&self, known: &mut Known, host: Host) {
+        let Following { listener, service, routes, counts, .. } = &self.following;
+        let was_in_trouble = known.trouble.take().is_some();
+        counts.set_stale(false);
+        if known.address.as_ref() == Some(&host) {
+            if was_in_trouble {
+                tracing::info!(%listener, %service, advertise = %host, "the advertised address is confirmed");
+            }
+            return;
+        }
+        let before = routes.load().bootstrap().map(|(host, _)| host.to_owned());
+        routes.tell(&host);
+        counts.set_known(true);
+        if before.as_deref() == Some(host.as_str()) {
+            tracing::info!(%listener, %service, advertise = %host, "the advertised address is confirmed");
+        } else {
+            if before.is_some() {
+                counts.changed();
+            }
+            tracing::info!(
+                %listener,
+                %service,
+                advertise = %host,
+                before,
+                "clients are told another advertised address from now on"
+            );
+        }
+        known.address = Some(host);
+        known.since = Some(SystemTime::now());
+    }
+
+    fn has_none(&self, known: &mut Known, why: &str) {
+        let told = self.following.routes.load().bootstrap().is_some();
+        self.following.counts.set_stale(told);
+        self.in_trouble(known, "advertised_address_absent", why);
+    }
+
+    /// Takes that the API could not be asked.
+    pub(super) fn failed(&self, error: &Error) {
+        let trouble = error.trouble();
+        self.following.counts.failed(trouble);
+        // Asking anew is all that it takes, and is done at once.
+        if !matches!(error, Error::Expired) {
+            self.in_trouble(&mut self.known(), trouble.as_str(), &chain(error));
+        }
+    }
+
+    /// Takes that the API answered.
+    pub(super) fn heard(&self) {
+        self.following.counts.heard();
+    }
+
+    fn in_trouble(&self, known: &mut Known, code: &'static str, why: &str) {
+        let Following { listener, service, routes, fold, .. } = &self.following;
+        let is_news = known.trouble.as_ref().is_none_or(|(before, _)| before != why);
+        let since = known.trouble.take().map_or_else(SystemTime::now, |(_, since)| since);
+        known.trouble = Some((why.to_owned(), since));
+        let Some(repeated) = fold.admit(code, listener).filter(|_| is_news) else { return };
+        match routes.load().bootstrap() {
+            Some((host, _)) => tracing::warn!(
+                %listener,
+                %service,
+                error = why,
+                advertise = host,
+                repeated,
+                "the advertised address cannot be confirmed: clients are told the last one that was known"
+            ),
+            None => tracing::warn!(
+                %listener,
+                %service,
+                error = why,
+                repeated,
+                "the advertised address is awaited: the listener serves nobody until it is known"
+            ),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Standing {
+    /// The same in words, for a person.
+    pub fn words(&self) -> String {
+        let Self { service, told, since, trouble } = self;
+        let time = |at: &SystemTime| humantime::format_rfc3339_seconds(*at).to_string();
+        match (told, trouble) {
+            (None, None) => {
+                format!("the address that clients are to be told is awaited: {service} is being asked")
+            }
+            (None, Some((why, since))) => format!(
+                "the address that clients are to be told is awaited from {service} since {}: {why}",
+                time(since)
+            ),
+            (Some(host), None) if since.is_none() => {
+                format!(
+                    "clients are told {host} until the address of {service} is known, which is being asked"
+                )
+            }
+            (Some(host), None) => format!("clients are told {host}, the address of {service}"),
+            (Some(host), Some((why, since))) => format!(
+                "clients are told {host} still; {service} cannot confirm it since {}: {why}",
+                time(since)
+            ),
+        }
+    }
+}
