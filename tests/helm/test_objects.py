@@ -194,7 +194,8 @@ def test_no_token_without_discovery(name):
 
 def test_discovery_may_read_the_service_that_is_advertised_and_no_other():
     more = {"office": {"bind": "0.0.0.0:19092", "advertise": "kafka.example.com", "routing": {"port": {"ranges": [{"nodes": 0, "bind": 19093}]}}}}
-    objects = render(SETS["discovered"], {"config": {"listeners": more}, "extraServices": {"office": {"listeners": ["office"]}}})
+    values = {"config": {"listeners": more}, "extraServices": {"office": {"listeners": ["office"]}}, "networkPolicy": {"enabled": True}}
+    objects = render(SETS["discovered"], values)
     [role] = of_kind(objects, "Role")
     assert sorted(item["metadata"]["name"] for item in broker_services(objects)) == ["gw-gatehouse", "gw-gatehouse-office"]
     allowed = {"apiGroups": [""], "resources": ["services"], "resourceNames": ["gw-gatehouse"], "verbs": ["get", "list", "watch"]}

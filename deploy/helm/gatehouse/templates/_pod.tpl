@@ -37,7 +37,7 @@
 {{- if .Values.discovery.kubernetes.enabled }}
 - name: kubernetes-token
   projected:
-    defaultMode: 0o440
+    defaultMode: {{ 0o440 }}
     sources:
       - serviceAccountToken: { path: token, expirationSeconds: 3600 }
       - configMap: { name: kube-root-ca.crt, items: [{ key: ca.crt, path: ca.crt }] }
