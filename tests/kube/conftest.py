@@ -45,4 +45,4 @@ def namespace(cluster, request):
 @pytest.fixture
 def discovering(cluster, namespace):
     """The chart with discovery.kubernetes.enabled, as release `gw`; the load balancer has no address yet."""
-    return discover(Release(cluster, namespace), SETS["minimal"])
+    return discover(Release(cluster, namespace), SETS["discovered"])
