@@ -13,6 +13,7 @@ gateway with `discovering.variables()` in its environment, `discovering.mount(FO
     wait_for(lambda: ..., "what should happen")                           # from control_plane: never sleep
 """
 
+import itertools
 import os
 import shutil
 
@@ -21,6 +22,8 @@ import pytest
 from chart import SETS
 from control_plane import ControlPlane
 from release import Release, discover
+
+NUMBERS = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def cluster(request):
@@ -35,11 +38,24 @@ def cluster(request):
 
 
 @pytest.fixture
-def namespace(cluster, request):
-    """Of the test's name. Pods must keep to the profile `restricted` in it."""
-    name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name.lower())[:50].strip("-")
-    yield cluster.namespace(name)
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+def new_namespace(cluster):
+    """Makes namespaces in which pods must keep to the profile `restricted`."""
+    made = []
+
+    def make():
+        made.append(cluster.namespace(f"test-{next(NUMBERS)}"))
+        return made[-1]
+
+    yield make
+    for name in made:
+        # Node ports are those of the whole cluster, so services are gone when the next test begins.
+        cluster.kubectl("delete", "services", "--all", "--namespace", name)
+        cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def namespace(new_namespace):
+    return new_namespace()
 
 
 @pytest.fixture

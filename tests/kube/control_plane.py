@@ -112,7 +112,8 @@ class ControlPlane:
         self.start_api_server()
         # Neither serves anything: port 0.
         options = ["--kubeconfig", self.kubeconfig, "--leader-elect=false", "--secure-port=0"]
-        self._launch("CONTROLLERS", *options, "--service-account-private-key-file", self.folder / "accounts.key", "--root-ca-file", self.ca)
+        keys = ["--service-account-private-key-file", self.folder / "accounts.key", "--root-ca-file", self.ca]
+        self._launch("CONTROLLERS", *options, *keys, "--horizontal-pod-autoscaler-sync-period=1s")
         self._launch("SCHEDULER", *options)
         server = f"--server-address={self.address}:10247"
         self._launch("KWOK", "--kubeconfig", self.kubeconfig, "--manage-all-nodes", "--node-ip", self.address, server, "-c", TOOLS["KWOK_STAGES"])

@@ -7,6 +7,7 @@ import ssl
 import pytest
 
 from control_plane import Failed
+from release import can
 
 
 def watch(discovering, version):
@@ -52,6 +53,9 @@ def test_a_restart_keeps_everything(discovering):
 def test_the_account_may_do_what_the_role_says(discovering):
     status, _ = watch(discovering, version(discovering))
     assert status == 200
+    who = f"system:serviceaccount:{discovering.namespace}:{discovering.account}"
+    for no in ["get services/kubernetes", "list services", "update services/gw-gatehouse", "get secrets", "get pods"]:
+        assert not can(discovering.cluster, who, *no.split(), "--namespace", discovering.namespace), no
     discovering.allow(False)
     status, answer = watch(discovering, version(discovering))
     assert status == 403 and discovering.service in answer["message"]
