@@ -37,7 +37,7 @@ pub(crate) struct Recipe {
 }
 
 /// Every recipe that is run; those of one version of Kafka share a cluster.
-pub(crate) const RECIPES: &[Recipe] = &[strimzi::SCRAM];
+pub(crate) const RECIPES: &[Recipe] = &[strimzi::SCRAM, strimzi::MTLS];
 
 /// What a distribution makes of its cluster: the listener, and what lies in Secrets.
 #[derive(Default)]
@@ -60,6 +60,20 @@ struct Made {
     password: &'static str,
     /// The authorities that the image trusts, in PEM.
     roots: String,
+    /// What else is tried while the pod runs; gives a remark.
+    after: Option<After>,
+}
+
+type After = Box<dyn FnOnce(&mut Stage<'_, '_>) -> Result<String>>;
+
+/// What a recipe has while its pod runs.
+struct Stage<'a, 'lab> {
+    lab: &'lab Lab,
+    cluster: &'a mut Cluster<'lab>,
+    pod: &'a mut Pod<'lab>,
+    page: &'a Page,
+    place: &'a Place,
+    expected: &'a [String],
 }
 
 /// Where a recipe keeps its files, and the addresses of its brokers.
@@ -126,10 +140,10 @@ pub(crate) fn run(lab: &Lab, version: &str, recipes: &[&'static Recipe], count: 
     let started = count.step(&format!("{version}: three brokers with the listeners of recipes"), || {
         Ok((start(lab, version, recipes)?, String::new()))
     });
-    let Some((cluster, all)) = started else { return };
+    let Some((mut cluster, all)) = started else { return };
     for (place, made) in all {
         let name = format!("{version}: {}", place.recipe.name);
-        count.step(&name, || Ok(((), try_out(lab, &cluster, &place, made)?)));
+        count.step(&name, || Ok(((), try_out(lab, &mut cluster, &place, made)?)));
     }
 }
 
@@ -152,7 +166,12 @@ fn start<'lab>(lab: &'lab Lab, version: &str, recipes: &[&'static Recipe]) -> Re
 }
 
 /// One page from its values to what the brokers saw.
-fn try_out<'lab>(lab: &'lab Lab, cluster: &Cluster<'lab>, place: &Place, mut made: Made) -> Result<String> {
+fn try_out<'lab>(
+    lab: &'lab Lab,
+    cluster: &mut Cluster<'lab>,
+    place: &Place,
+    mut made: Made,
+) -> Result<String> {
     let name = place.recipe.name;
     let page = Page::read(name)?;
     let rendered = Rendered::new(lab, name, &page.values)?;
@@ -167,7 +186,7 @@ fn try_out<'lab>(lab: &'lab Lab, cluster: &Cluster<'lab>, place: &Place, mut mad
     pod::lay_out(&folder, &made.client)?;
     let brokers = NODES.map(|node| (place.address(node), made.broker.1, place.port()));
     pod::serve(lab, &rendered.ports()?, &brokers)?;
-    let pod = Pod::start(lab, name, &rendered, &made.secrets, &made.hosts(place), &made.roots)?;
+    let mut pod = Pod::start(lab, name, &rendered, &made.secrets, &made.hosts(place), &made.roots)?;
     let expected = told(&pod, &page)?;
     for host in expected.iter().chain([&page.bootstrap()?.to_owned()]) {
         let host = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
@@ -178,10 +197,15 @@ fn try_out<'lab>(lab: &'lab Lab, cluster: &Cluster<'lab>, place: &Place, mut mad
         let arguments = page.arguments(client, &folder, made.password)?;
         visit(lab, client, &format!("recipe-{name}-{client}"), &expected, arguments)?;
     }
-    let seen = identities(cluster, &place.listener(), &page)?;
+    let mut remarks = vec![place.recipe.clients.join(", ")];
+    if let Some(after) = made.after.take() {
+        let stage = &mut Stage { lab, cluster, pod: &mut pod, page: &page, place, expected: &expected };
+        remarks.push(after(stage)?);
+    }
+    remarks.push(identities(cluster, &place.listener(), &page)?);
     pod.gateway.stop()?;
     no_leaks(lab)?;
-    Ok(format!("{}; {seen}", place.recipe.clients.join(", ")))
+    Ok(remarks.join("; "))
 }
 
 /// What clients must see of the brokers 1 to 3, by the gateway's own table.

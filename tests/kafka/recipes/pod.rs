@@ -14,6 +14,7 @@ use crate::{
     gateway::{self, Gateway},
     lab::{DOOR, Lab, POD, Side},
     mounted::{Contents, Folder},
+    poll::{self, LIMIT},
     process::Process,
 };
 
@@ -25,6 +26,7 @@ pub(crate) struct Pod<'lab> {
     /// The gateway in it.
     pub(crate) gateway: Gateway<'lab>,
     place: Place<'lab>,
+    secrets: Vec<(String, Folder)>,
 }
 
 impl<'lab> Pod<'lab> {
@@ -74,7 +76,7 @@ impl<'lab> Pod<'lab> {
         let process = Process::spawn(lab, &format!("gateway-{name}"), command)?;
         let mut gateway = Gateway::in_pod(lab, process);
         gateway.wait_until_ready()?;
-        Ok(Self { gateway, place })
+        Ok(Self { gateway, place, secrets: folders })
     }
 
     /// What `gatehouse routes` says inside the pod: listener, node, host and port.
@@ -82,6 +84,22 @@ impl<'lab> Pod<'lab> {
         let mut command = self.place.command();
         let output = command.args(["routes", "--output", "json", "--config", CONFIGURATION]).output()?;
         Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Gives Secrets other contents, as the kubelet does a while after they have changed, and waits until the gateway
+    /// has taken them.
+    pub(crate) fn change(&mut self, secrets: &[(&str, Contents)]) -> Result<()> {
+        let changed =
+            |gateway: &Gateway<'_>| gateway.metric("gatehouse_tls_reloads_total", &["result=\"changed\""]);
+        for (name, contents) in secrets {
+            let before = changed(&self.gateway)?;
+            let mounted = self.secrets.iter_mut().find(|(mounted, _)| mounted == name);
+            let (_, folder) = mounted.ok_or_else(|| format!("the Secret {name} is not mounted"))?;
+            folder.put(contents)?;
+            self.gateway.hang_up()?;
+            poll::until_true("the new files in use", LIMIT, || Ok(changed(&self.gateway)? > before))?;
+        }
+        Ok(())
     }
 }
 
