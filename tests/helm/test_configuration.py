@@ -152,3 +152,24 @@ def test_values_of_the_pages_are_taken(name):
     text = configuration(render([], yaml.safe_load(BLOCKS[name])))
     done = gatehouse(text, "validate", "--no-environment")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_record_of_external_dns_is_the_name_that_clients_are_told():
+    values = yaml.safe_load(BLOCKS["external-dns-0"])
+    [service] = broker_services(render([], values))
+    names = {name for key, name in service["metadata"]["annotations"].items() if key.endswith("/hostname")}
+    assert names == {listener["advertise"] for listener in values["config"]["listeners"].values()}
+
+
+def test_an_nlb_checks_the_way_that_it_sends_headers():
+    """With PROXY headers its checks bring one, too, which the admin port does not know: only TCP will do then."""
+    checked = 0
+    for values in [*map(yaml.safe_load, BLOCKS.values()), *(yaml.safe_load(path.read_text()) for path in SETS["eks-nlb"])]:
+        annotations = values.get("service", {}).get("annotations", {})
+        asks = annotations.get("service.beta.kubernetes.io/aws-load-balancer-healthcheck-protocol")
+        if asks:
+            checked += 1
+            sends = "service.beta.kubernetes.io/aws-load-balancer-proxy-protocol" in annotations
+            reads = any("proxy_protocol" in listener for listener in values["config"]["listeners"].values())
+            assert sends == reads == (asks == "tcp")
+    assert checked == 2

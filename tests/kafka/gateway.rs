@@ -134,6 +134,17 @@ impl<'lab> Gateway<'lab> {
         self.wait(LIMIT)
     }
 
+    /// Sees that it still runs and has it leave at once, by a second signal.
+    pub(crate) fn leave(mut self) -> Result<()> {
+        if !self.process.running()? {
+            return Err(self.process.explain("the gateway ended by itself"));
+        }
+        // Two different ones: of two alike that come together the process sees one.
+        self.process.signal(Signal::TERM)?;
+        self.process.signal(Signal::INT)?;
+        self.process.wait(LIMIT).map(drop)
+    }
+
     /// The sum of the series of `name` whose labels hold every one of `labels` (as `api="Fetch"`); 0 without one.
     pub(crate) fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
         let text = self.get("/metrics")?;

@@ -31,8 +31,8 @@ impl Kafka {
         let version =
             known.ok_or_else(|| format!("Kafka {version} is not one of {}", VERSIONS.join(", ")))?;
         let kafka = Self { version, directory: directory(version)? };
+        fetch(version)?;
         let _alone = alone();
-        kafka.fetch_jars()?;
         if !kafka.zookeeper() {
             kafka.format_seed()?;
         }
@@ -98,34 +98,6 @@ impl Kafka {
         Ok(())
     }
 
-    fn fetch_jars(&self) -> Result<()> {
-        let libs = self.directory.join("libs");
-        if libs.join(COMPLETE).exists() {
-            return Ok(());
-        }
-        println!("fetching Kafka {}", self.version);
-        let aside = self.directory.join(format!("libs-{}", std::process::id()));
-        let pom = lab::repository().join("tests/kafka/poms").join(format!("{}.xml", self.version));
-        let output = Command::new("mvn")
-            .args(["-q", "-B", "-ntp", "dependency:copy-dependencies", "-DincludeScope=runtime"])
-            .arg(joined("-DoutputDirectory=", &aside))
-            .arg("-f")
-            .arg(pom)
-            .output()?;
-        if !output.status.success() {
-            return Err(format!("mvn failed: {}", String::from_utf8_lossy(&output.stdout)).into());
-        }
-        fs::write(aside.join(COMPLETE), "")?;
-        // Another run may have been faster, and may use its jars, which are the same.
-        if libs.join(COMPLETE).exists() {
-            fs::remove_dir_all(aside)?;
-        } else {
-            drop(fs::remove_dir_all(&libs));
-            fs::rename(aside, libs)?;
-        }
-        Ok(())
-    }
-
     fn format_seed(&self) -> Result<()> {
         let seed = self.seed();
         if seed.exists() {
@@ -174,6 +146,37 @@ fn alone() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Brings the jars of `poms/NAME.xml` into the cache unless they are there, and gives where they are.
+pub(crate) fn fetch(name: &str) -> Result<PathBuf> {
+    let directory = directory(name)?;
+    let libs = directory.join("libs");
+    let _alone = alone();
+    if libs.join(COMPLETE).exists() {
+        return Ok(libs);
+    }
+    println!("fetching Kafka {name}");
+    let aside = directory.join(format!("libs-{}", std::process::id()));
+    let pom = lab::repository().join("tests/kafka/poms").join(format!("{name}.xml"));
+    let output = Command::new("mvn")
+        .args(["-q", "-B", "-ntp", "dependency:copy-dependencies", "-DincludeScope=runtime"])
+        .arg(joined("-DoutputDirectory=", &aside))
+        .arg("-f")
+        .arg(pom)
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("mvn failed: {}", String::from_utf8_lossy(&output.stdout)).into());
+    }
+    fs::write(aside.join(COMPLETE), "")?;
+    // Another run may have been faster, and may use its jars, which are the same.
+    if libs.join(COMPLETE).exists() {
+        fs::remove_dir_all(aside)?;
+    } else {
+        drop(fs::remove_dir_all(&libs));
+        fs::rename(aside, &libs)?;
+    }
+    Ok(libs)
+}
+
 /// Where downloads are kept.
 pub(crate) fn cache() -> Result<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
@@ -208,7 +211,8 @@ pub(crate) fn java_version() -> String {
 pub(crate) const CLUSTER_ID: &str = "m3-jc20GQ92OeLWMwIBrtg";
 
 const COMPLETE: &str = "complete";
-const JAVA_FLAGS: [&str; 3] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"];
+/// What keeps a Java program small and its start short.
+pub(crate) const JAVA_FLAGS: [&str; 3] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"];
 
 const LOG4J: &str = "log4j.rootLogger=WARN, out
 log4j.appender.out=org.apache.log4j.ConsoleAppender
@@ -217,7 +221,8 @@ log4j.appender.out.layout=org.apache.log4j.PatternLayout
 log4j.appender.out.layout.ConversionPattern=%d{HH:mm:ss.SSS} %p %c{1} %m%n
 ";
 
-const LOG4J2: &str = r#"<Configuration>
+/// Warnings to the standard error, for programs of Kafka 4.
+pub(crate) const LOG4J2: &str = r#"<Configuration>
   <Appenders>
     <Console name="out" target="SYSTEM_ERR"><PatternLayout pattern="%d{HH:mm:ss.SSS} %p %c{1} %m%n"/></Console>
   </Appenders>

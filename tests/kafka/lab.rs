@@ -107,7 +107,7 @@ impl Lab {
             ip(&format!("-n {brokers} addr add {instance}/32 dev lo"))?;
         }
         // The only routes of the clients beyond the door: a leaked dial must arrive to be counted.
-        for network in ["10.77.0.0/24", "10.77.16.0/20"] {
+        for network in ["10.77.0.0/24", "10.77.32.0/19"] {
             ip(&format!("-n {clients} route add {network} via {DOOR} dev way"))?;
         }
         self.nft(TRAP)?;
@@ -317,8 +317,8 @@ fn ip(arguments: &str) -> Result<()> {
 const TRAP: &str = r#"table inet trap {
   counter leak { }
   chain in { type filter hook input priority 0; policy accept;
-    iifname "door" ip daddr { 10.77.0.0/24, 10.77.16.0/20 } tcp flags & (syn|ack) == syn counter name leak reject with tcp reset
-    iifname "door" ip daddr { 10.77.0.0/24, 10.77.16.0/20 } drop
+    iifname "door" ip daddr { 10.77.0.0/24, 10.77.32.0/19 } tcp flags & (syn|ack) == syn counter name leak reject with tcp reset
+    iifname "door" ip daddr { 10.77.0.0/24, 10.77.32.0/19 } drop
   }
 }
 "#;

@@ -1,10 +1,17 @@
 //! The recipes of `docs/recipes`, each as its page says: the chart rendered with the page's values, the gateway in a pod with
 //! that configuration, before brokers that have the listener, certificates and login of the distribution.
 
+mod balancer;
 mod chart;
+mod connect;
+mod moving;
+mod msk;
 mod page;
+mod plain;
 mod pod;
+mod redpanda;
 mod strimzi;
+mod ways;
 
 use std::{
     collections::BTreeSet,
@@ -14,6 +21,7 @@ use std::{
 use self::{chart::Rendered, page::Page, pod::Pod};
 use crate::{
     Result, audit,
+    certificates::Pair,
     clients::{self, Outcome},
     cluster::{Cluster, Extra, Listener, NODES, bootstrap},
     lab::{DOOR, Lab, Side},
@@ -37,7 +45,21 @@ pub(crate) struct Recipe {
 }
 
 /// Every recipe that is run; those of one version of Kafka share a cluster.
-pub(crate) const RECIPES: &[Recipe] = &[strimzi::SCRAM, strimzi::MTLS];
+pub(crate) const RECIPES: &[Recipe] = &[
+    strimzi::SCRAM,
+    strimzi::MTLS,
+    msk::SCRAM,
+    msk::MTLS,
+    redpanda::REDPANDA,
+    ways::NLB,
+    ways::METALLB,
+    ways::NODEPORT,
+    ways::EXTERNAL_DNS,
+    connect::CONNECT,
+    moving::LOAD_BALANCERS,
+    moving::NODEPORTS,
+    moving::KAFKA_PROXY,
+];
 
 /// What a distribution makes of its cluster: the listener, and what lies in Secrets.
 #[derive(Default)]
@@ -60,8 +82,22 @@ struct Made {
     password: &'static str,
     /// The authorities that the image trusts, in PEM.
     roots: String,
+    /// Listeners for clients that do not come through the gateway.
+    beside: Vec<Listener>,
+    /// What leads the ports of the Service to the pod.
+    way: Way,
     /// What else is tried while the pod runs; gives a remark.
     after: Option<After>,
+}
+
+/// What leads the ports of the Service to the pod.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Way {
+    /// The node, as the Service's traffic policy says.
+    #[default]
+    Node,
+    /// A balancer that sends PROXY headers, as it does for its own checks.
+    Proxy,
 }
 
 type After = Box<dyn FnOnce(&mut Stage<'_, '_>) -> Result<String>>;
@@ -74,6 +110,7 @@ struct Stage<'a, 'lab> {
     page: &'a Page,
     place: &'a Place,
     expected: &'a [String],
+    password: &'static str,
 }
 
 /// Where a recipe keeps its files, and the addresses of its brokers.
@@ -102,9 +139,9 @@ impl Place {
         FIRST_PORT + u16::try_from(self.network).unwrap_or_default()
     }
 
-    /// The name of the listener.
+    /// The name of the listener, without the word that stands for the id.
     fn listener(&self) -> String {
-        self.recipe.name.to_uppercase().replace('-', "_")
+        self.recipe.name.to_uppercase().replace('-', "_").replace("NODE", "N_")
     }
 
     /// A file of the recipe.
@@ -156,7 +193,8 @@ fn start<'lab>(lab: &'lab Lab, version: &str, recipes: &[&'static Recipe]) -> Re
         let made = (recipe.make)(&place)?;
         all.push((place, made));
     }
-    let listeners = all.iter().map(|(place, made)| made.listener(place)).collect();
+    let of = |(place, made): &(Place, Made)| [vec![made.listener(place)], made.beside.clone()].concat();
+    let listeners = all.iter().flat_map(of).collect();
     let cluster = Cluster::start_with(lab, version, Extra { settings: String::new(), listeners })?;
     for (user, password) in all.iter().flat_map(|(_, made)| made.users) {
         lab.inside(Side::Brokers, || wire::scram_user(&bootstrap(), user, password))?;
@@ -185,7 +223,12 @@ fn try_out<'lab>(
     made.client.entry("ca.crt".to_owned()).or_insert_with(|| lab.certificates().doors.pem().into());
     pod::lay_out(&folder, &made.client)?;
     let brokers = NODES.map(|node| (place.address(node), made.broker.1, place.port()));
-    pod::serve(lab, &rendered.ports()?, &brokers)?;
+    let ports = rendered.ports()?;
+    let (forwarded, balanced): (&[_], &[_]) = match made.way {
+        Way::Node => (&ports, &[]),
+        Way::Proxy => (&[], &ports),
+    };
+    pod::serve(lab, forwarded, &brokers, rendered.hides_clients())?;
     let mut pod = Pod::start(lab, name, &rendered, &made.secrets, &made.hosts(place), &made.roots)?;
     let expected = told(&pod, &page)?;
     for host in expected.iter().chain([&page.bootstrap()?.to_owned()]) {
@@ -193,19 +236,20 @@ fn try_out<'lab>(
         lab.add_names(Side::Clients, &format!("{DOOR} {host}"))?;
     }
     leaks_would_count(lab, place, &made)?;
+    let _balancer = ways::balancer(lab, balanced)?;
     for client in place.recipe.clients {
         let arguments = page.arguments(client, &folder, made.password)?;
         visit(lab, client, &format!("recipe-{name}-{client}"), &expected, arguments)?;
     }
-    let mut remarks = vec![place.recipe.clients.join(", ")];
+    let mut remarks: Vec<String> = place.recipe.clients.iter().map(|client| (*client).to_owned()).collect();
     if let Some(after) = made.after.take() {
-        let stage = &mut Stage { lab, cluster, pod: &mut pod, page: &page, place, expected: &expected };
-        remarks.push(after(stage)?);
+        let (pod, expected, password) = (&mut pod, &expected[..], made.password);
+        remarks.push(after(&mut Stage { lab, cluster, pod, page: &page, place, expected, password })?);
     }
     remarks.push(identities(cluster, &place.listener(), &page)?);
-    pod.gateway.stop()?;
+    pod.gateway.leave()?;
     no_leaks(lab)?;
-    Ok(remarks.join("; "))
+    Ok(remarks.join(", "))
 }
 
 /// What clients must see of the brokers 1 to 3, by the gateway's own table.
@@ -299,14 +343,19 @@ fn contents<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Contents
     files.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect()
 }
 
+/// A pair as cert-manager lays it into a Secret.
+fn pair(pair: &Pair) -> Contents {
+    contents([("tls.crt", pair.certificate.as_str()), ("tls.key", &pair.key)])
+}
+
 /// A path as a value of a broker's setting.
 fn value(path: &Path) -> std::path::Display<'_> {
     path.display()
 }
 
 const COUNT: u64 = 100;
-/// Brokers of the first recipe are 10.77.16.1 to 3.
-const FIRST_NETWORK: usize = 16;
+/// Brokers of the first recipe are 10.77.32.1 to 3.
+const FIRST_NETWORK: usize = 32;
 const FIRST_PORT: u16 = 20_000;
 /// What a page says where the gateway asks nothing.
 const NOBODY: &str = "none";

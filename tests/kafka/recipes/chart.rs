@@ -98,6 +98,12 @@ impl Rendered {
         if ports.is_empty() { Err("no port of a Service".into()) } else { Ok(ports) }
     }
 
+    /// Whether any node takes what comes to a Service and sends it on by its own address.
+    pub(crate) fn hides_clients(&self) -> bool {
+        let mut services = self.of_kind("Service").filter(|service| !is_admin(service));
+        services.any(|service| service["spec"]["externalTrafficPolicy"] == "Cluster")
+    }
+
     /// The Secrets that cert-manager makes, each with the names that are asked for.
     pub(crate) fn certificates(&self) -> Result<Vec<(&str, Vec<&str>)>> {
         self.of_kind("Certificate")

@@ -48,16 +48,19 @@ impl Page {
         found.map(|(_, value)| value.as_str()).ok_or_else(|| "no bootstrap.servers".into())
     }
 
+    /// The properties as a file for Java.
+    pub(crate) fn file(&self, folder: &Path, password: &str) -> String {
+        let line =
+            |(key, value): &(String, String)| format!("{key}={}\n", filled(key, value, folder, password));
+        self.properties.iter().map(line).collect()
+    }
+
     /// The arguments of a client program: the properties as they are for Java, translated for librdkafka. Files are in
     /// `folder`, and the word PASSWORD is the password.
     pub(crate) fn arguments(&self, client: &str, folder: &Path, password: &str) -> Result<Vec<String>> {
         let mut arguments = vec![format!("bootstrap={}", self.bootstrap()?)];
         for (key, value) in self.properties.iter().filter(|(key, _)| key != "bootstrap.servers") {
-            let value = if key.ends_with(".location") {
-                folder.join(value).display().to_string()
-            } else {
-                value.replace("PASSWORD", password)
-            };
+            let value = filled(key, value, folder, password);
             if client.starts_with("java-") {
                 arguments.push(format!("client.{key}={value}"));
             } else {
@@ -65,6 +68,15 @@ impl Page {
             }
         }
         Ok(arguments)
+    }
+}
+
+/// A value with the place of its file or with the password.
+fn filled(key: &str, value: &str, folder: &Path, password: &str) -> String {
+    if key.ends_with(".location") {
+        folder.join(value).display().to_string()
+    } else {
+        value.replace("PASSWORD", password)
     }
 }
 

@@ -149,8 +149,14 @@ impl<'lab> Place<'lab> {
 }
 
 /// Has the node lead what comes to the Service to the pod, as kube-proxy would, and each of `brokers`, an address and a
-/// port that the pod dials, to the port that the broker really has: a broker cannot bind one port twice.
-pub(crate) fn serve(lab: &Lab, ports: &[(u64, u64)], brokers: &[(String, u16, u16)]) -> Result<()> {
+/// port that the pod dials, to the port that the broker really has: a broker cannot bind one port twice. Where the
+/// Service `hides` its clients, the pod sees the node's address.
+pub(crate) fn serve(
+    lab: &Lab,
+    ports: &[(u64, u64)],
+    brokers: &[(String, u16, u16)],
+    hides: bool,
+) -> Result<()> {
     let mut rules = String::from("add table ip service\ndelete table ip service\ntable ip service {\n");
     rules.push_str("chain in { type nat hook prerouting priority dstnat; policy accept;\n");
     for (outside, inside) in ports {
@@ -158,6 +164,10 @@ pub(crate) fn serve(lab: &Lab, ports: &[(u64, u64)], brokers: &[(String, u16, u1
     }
     for (address, port, bound) in brokers {
         writeln!(rules, "iifname pods ip daddr {address} tcp dport {port} dnat to {address}:{bound}")?;
+    }
+    rules.push_str("}\nchain out { type nat hook postrouting priority srcnat; policy accept;\n");
+    if hides {
+        rules.push_str("iifname door oifname pods masquerade\n");
     }
     lab.nft(&(rules + "}\n}\n"))
 }
