@@ -102,7 +102,7 @@ fn configuration() -> String {
 /// Writes the shortest response of each API and version that a patch is for; one that it changes if there is any.
 fn write(tap: &Tap, client: &str, broker: &str) -> Result<usize> {
     let nodes = PortRange { first: NodeId(0), last: NodeId(99), bind: PORT + 1, advertise: PORT + 1 };
-    let routes = Routes::Ports(Ports { host: DOOR.into(), bootstrap: PORT, ranges: vec![nodes] });
+    let routes = Routes::Ports(Ports { host: Some(DOOR.into()), bootstrap: PORT, ranges: vec![nodes] });
     let mut chosen: BTreeMap<(i16, i16), Chosen> = BTreeMap::new();
     for stream in tap.lock().map_err(|_| "a relay panicked")?.iter() {
         let stream = stream.lock().map_err(|_| "a relay panicked")?;
