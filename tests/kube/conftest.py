@@ -25,6 +25,7 @@ from release import Release, discover
 
 NUMBERS = itertools.count(1)
 
+
 @pytest.fixture(scope="session")
 def cluster(request):
     with ControlPlane() as cluster:

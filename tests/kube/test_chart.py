@@ -1,6 +1,7 @@
 """The chart in a real cluster: what the server takes, what it makes of it, and what stays when the chart goes."""
 
 import json
+import pathlib
 import re
 
 import pytest
@@ -71,14 +72,10 @@ def test_with_rollout_each_change_replaces_the_pods(cluster, namespace, program)
 @each_set
 def test_set(cluster, namespace, name):
     """Every object of a set is taken by the server and does in the cluster what it is for."""
+    objects = render(SETS[name], {"namespaceOverride": namespace})
     release = Release(cluster, namespace)
     release.install(SETS[name])
-    objects = render(SETS[name], {"namespaceOverride": namespace})
-    # The pod of `helm test` would never end here; that it is admitted can be seen.
-    [hook] = [item for item in objects if "helm.sh/hook" in item["metadata"].get("annotations", {})]
-    cluster.apply(hook, options=["--dry-run=server"])
-    for item in objects:
-        assert item == hook or cluster.get(kind(item), item["metadata"]["name"], namespace)
+    is_taken(cluster, namespace, objects)
 
     [deployment] = of_kind(objects, "Deployment")
     scalers = of_kind(objects, "HorizontalPodAutoscaler")
@@ -99,10 +96,15 @@ def test_set(cluster, namespace, name):
         assert there["spec"]["type"] == service["spec"]["type"]
 
 
-def kind(item):
-    """As kubectl takes it: PodMonitor.monitoring.coreos.com."""
-    group, _, version = item["apiVersion"].rpartition("/")
-    return f"{item['kind']}.{version}.{group}" if group else item["kind"]
+def is_taken(cluster, namespace, objects):
+    """All are there, and none has a field that the server does not know, which Helm would let pass."""
+    # The pod of `helm test` would never end here; that it would be admitted can be seen.
+    cluster.apply(*objects, options=["--dry-run=server", "--force-conflicts", "--namespace", namespace])
+    for item in objects:
+        group, _, version = item["apiVersion"].rpartition("/")
+        kind = f"{item['kind']}.{version}.{group}" if group else item["kind"]
+        hook = "helm.sh/hook" in item["metadata"].get("annotations", {})
+        assert hook or cluster.get(kind, item["metadata"]["name"], namespace)
 
 
 def numbers(service, name):
@@ -113,9 +115,41 @@ def test_the_sets_have_every_kind():
     """What no set has, no server has seen."""
     texts = [path.read_text() for path in (CHART / "templates").rglob("*.yaml")]
     written = {found for text in texts for found in re.findall(r"^kind: (\w+)$", text, re.MULTILINE)}
-    made = {item["kind"] for name in SETS for item in rendered(name)}
-    # With discovery: the fixture `discovering` installs them.
-    assert written - made <= {"Role", "RoleBinding"}
+    assert len(written) > 10 and written <= {item["kind"] for name in SETS for item in rendered(name)}
+
+
+@each_helm
+def test_a_pod_and_a_service_take_everything(cluster, namespace, program):
+    """Settings that no set uses, which a cluster may want: the server takes each and the pods are admitted."""
+    file = pathlib.Path(__file__).with_name("everything.yaml")
+    release = Release(cluster, namespace, program)
+    release.install([file])
+    is_taken(cluster, namespace, render([file], {"namespaceOverride": namespace}, program=program))
+    found = cluster.list("pods", namespace, **{"app.kubernetes.io/name": "door"})
+    assert [ready(pod) for pod in found] == [True] * 3 and {pod["spec"]["nodeName"] for pod in found} == set(NODES)
+    service = release.service("kafka-door")
+    assert numbers(service, "nodePort") >= {32101, 32102} and service["spec"]["healthCheckNodePort"] == 32100
+    release.helm("uninstall", release.name, "--wait")
+
+
+FORMS = [{"type": "LoadBalancer"}, {"type": "NodePort"}, {"type": "ClusterIP"}, {"type": "LoadBalancer"}]
+
+
+@each_helm
+def test_a_service_takes_each_form_in_turn(cluster, namespace, program):
+    """What the server filled in for one type must not stand in the way of another."""
+    release = Release(cluster, namespace, program)
+    ranges = [{"nodes": "0-2", "bind": 9093, "advertise": 31493}]
+    ports = {"listeners": {"external": {"advertise": "kafka.example.com:31492", "routing": {"port": {"ranges": ranges}}}}}
+    release.install(SETS["minimal"], {"config": ports})
+    for form in FORMS:
+        release.upgrade(SETS["minimal"], {"config": ports, "service": form})
+        service = release.service()
+        assert service["spec"]["type"] == form["type"]
+        if form["type"] == "NodePort":
+            assert numbers(service, "nodePort") == {31492, 31493, 31494, 31495}
+        else:
+            assert numbers(service, "port") == {31492, 31493, 31494, 31495}
 
 
 def test_three_pods_on_three_nodes_can_be_replaced(cluster, namespace):
