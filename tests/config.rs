@@ -197,3 +197,40 @@ fn explained(text: &str) {
         assert!(fault["line"].as_u64() >= Some(1) && fault["column"].as_u64() >= Some(1));
     }
 }
+
+#[test]
+fn the_address_of_a_service_takes_a_build_that_can_ask_for_it() {
+    let text = |advertise: &str| {
+        format!(
+            "clusters: {{ main: {{ bootstrap: [kafka-0.internal:9092] }} }}
+listeners: {{ external: {{ bind: \"0.0.0.0:9092\", advertise: {advertise} }} }}
+"
+        )
+    };
+    let elsewhere = Surroundings { elsewhere: true, ..surroundings() };
+    for (advertise, port, namespace) in
+        [("{ service: gw }", 9092, None), ("{ service: gw, namespace: prod, port: 443 }", 443, Some("prod"))]
+    {
+        let (config, warnings) = load("x.yaml", &text(advertise), &elsewhere).unwrap();
+        assert!(warnings.is_empty(), "{warnings}");
+        let listener = &config.listeners[0];
+        let service = listener.advertised.as_ref().unwrap();
+        assert_eq!((&*service.name, service.namespace.as_deref()), ("gw", namespace));
+        assert_eq!(listener.listen.routes.bootstrap(), None);
+        assert_eq!(listener.listen.routes.told("lb").bootstrap(), Some(("lb", port)));
+        // Where it runs, the feature is needed.
+        let here = load("x.yaml", &text(advertise), &surroundings());
+        assert_eq!(here.is_ok(), gatehouse::advertised::IS_BUILT_IN);
+        if let Err(faults) = here {
+            assert!(
+                faults.to_string().contains("this build of the gateway cannot ask Kubernetes"),
+                "{faults}"
+            );
+        }
+    }
+    for wrong in
+        ["{ service: Gw }", "{ service: a.b }", "{ service: -a }", "{ service: a, namespace: \"\" }", "{}"]
+    {
+        assert!(load("x.yaml", &text(wrong), &elsewhere).is_err(), "{wrong}");
+    }
+}

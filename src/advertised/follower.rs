@@ -26,7 +26,7 @@ pub struct Following {
     pub fold: Arc<Fold>,
 }
 
-/// Follows one Service until it is dropped or the signal drains.
+/// Follows one Service until it is ended or the signal drains.
 #[derive(Debug)]
 pub struct Follower {
     following: Following,
@@ -134,7 +134,7 @@ impl Follower {
                 %service,
                 advertise = %host,
                 before,
-                "clients are told another advertised address from now on"
+                "clients are told this advertised address from now on"
             );
         }
         known.address = Some(host);
@@ -151,7 +151,7 @@ impl Follower {
     pub(super) fn failed(&self, error: &Error) {
         let trouble = error.trouble();
         self.following.counts.failed(trouble);
-        // Asking anew is all that it takes, and is done at once.
+        // Asking anew is all that it takes.
         if !matches!(error, Error::Expired) {
             self.in_trouble(&mut self.known(), trouble.as_str(), &chain(error));
         }
@@ -216,5 +216,128 @@ impl Standing {
                 time(since)
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advertised::address::Absence;
+    use crate::cluster::{NodeRange, PortRange, Ports, Routes};
+    use crate::kafka::NodeId;
+    use crate::metrics::Metrics;
+
+    fn routes(host: Option<&str>, bind: u16) -> Arc<Routes> {
+        let NodeRange { first, last } = NodeRange { first: NodeId(0), last: NodeId(2) };
+        let ranges = vec![PortRange { first, last, bind, advertise: bind }];
+        Arc::new(Routes::Ports(Ports { host: host.map(Into::into), bootstrap: 9092, ranges }))
+    }
+
+    /// A follower that nobody tells anything but the test.
+    fn follower(host: Option<&str>) -> (Follower, Metrics) {
+        let metrics = Metrics::new(&[]);
+        let following = Following {
+            listener: "office".into(),
+            service: Service { name: "gw".into(), namespace: Some("prod".into()) },
+            routes: routes(host, 9093).into(),
+            counts: metrics.advertised("office"),
+            fold: Arc::default(),
+        };
+        (Follower { following, known: Mutex::default(), signal: Signal::new() }, metrics)
+    }
+
+    fn host(text: &str) -> Found {
+        Ok(Host::parse(text.as_bytes()).unwrap())
+    }
+
+    fn metric(metrics: &Metrics, name: &str) -> String {
+        let text = metrics.render();
+        let prefix = format!("gatehouse_advertised_address_{name}");
+        text.lines()
+            .find_map(|line| line.strip_prefix(&prefix))
+            .unwrap()
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .to_owned()
+    }
+
+    fn told(follower: &Follower) -> Option<String> {
+        follower.following.routes.load().advertised(NodeId(1)).map(|(host, port)| format!("{host}:{port}"))
+    }
+
+    #[test]
+    fn nothing_is_told_before_an_address_is_known_and_the_last_one_stays() {
+        let (follower, metrics) = follower(None);
+        assert_eq!((told(&follower), follower.standing().told), (None, None));
+        assert!(follower.standing().words().contains("is being asked"));
+        follower.observed(Err(Absence::Pending));
+        assert_eq!(told(&follower), None);
+        assert!(follower.standing().words().contains("awaited from service prod/gw since"));
+        assert_eq!((metric(&metrics, "known"), metric(&metrics, "stale")), ("0".into(), "0".into()));
+
+        follower.observed(host("lb.example"));
+        assert_eq!(told(&follower).as_deref(), Some("lb.example:9094"));
+        assert_eq!(follower.standing().trouble, None);
+        assert_eq!(metric(&metrics, "changes_total"), "0");
+        for absence in [Absence::Pending, Absence::NoService, Absence::NoLoadBalancer("ClusterIP".into())] {
+            follower.observed(Err(absence.clone()));
+            assert_eq!(told(&follower).as_deref(), Some("lb.example:9094"), "{absence}");
+            assert_eq!((metric(&metrics, "known"), metric(&metrics, "stale")), ("1".into(), "1".into()));
+        }
+        follower.observed(host("lb.example"));
+        assert_eq!((follower.standing().trouble, metric(&metrics, "stale")), (None, "0".to_owned()));
+        follower.observed(host("192.0.2.1"));
+        assert_eq!(told(&follower).as_deref(), Some("192.0.2.1:9094"));
+        assert_eq!(metric(&metrics, "changes_total"), "1");
+    }
+
+    #[test]
+    fn what_the_api_does_not_say_is_counted_and_takes_nothing_away() {
+        let (follower, metrics) = follower(None);
+        follower.observed(host("lb.example"));
+        follower.failed(&Error::Expired);
+        assert_eq!(follower.standing().trouble, None);
+        let since = {
+            follower.failed(&Error::Unreachable("refused".to_owned()));
+            follower.standing().trouble.unwrap().1
+        };
+        follower.failed(&Error::Unauthorized("no".to_owned()));
+        let (why, still) = follower.standing().trouble.unwrap();
+        assert!(why.contains("(401)") && still == since, "{why}");
+        assert_eq!(told(&follower).as_deref(), Some("lb.example:9094"));
+        assert_eq!(metric(&metrics, "stale"), "0");
+        for reason in ["expired", "unreachable", "unauthorized"] {
+            assert_eq!(
+                metric(&metrics, &format!("errors_total{{listener=\"office\",reason=\"{reason}\"}}")),
+                "1"
+            );
+        }
+        follower.observed(host("lb.example"));
+        assert_eq!(follower.standing().trouble, None);
+    }
+
+    #[test]
+    fn the_host_of_before_stays_until_the_service_has_one() {
+        let (follower, metrics) = follower(Some("kafka.example"));
+        assert!(follower.standing().words().contains("told kafka.example until"));
+        follower.observed(Err(Absence::Pending));
+        assert_eq!(told(&follower).as_deref(), Some("kafka.example:9094"));
+        follower.observed(host("lb.example"));
+        assert_eq!(metric(&metrics, "changes_total"), "1");
+        // A reload that changes the ports keeps what was learned.
+        follower.following.routes.replace(&routes(None, 19093));
+        assert_eq!(told(&follower).as_deref(), Some("lb.example:19094"));
+        follower.following.routes.replace(&routes(Some("kafka.example"), 19093));
+        assert_eq!(told(&follower).as_deref(), Some("kafka.example:19094"));
+    }
+
+    #[test]
+    fn one_that_was_ended_tells_nobody_anything() {
+        let (follower, _) = follower(None);
+        follower.observed(host("lb.example"));
+        follower.end();
+        follower.observed(host("late.example"));
+        assert_eq!(told(&follower).as_deref(), Some("lb.example:9094"));
     }
 }

@@ -12,10 +12,9 @@ use k8s_openapi::api::core::v1::Service as Object;
 use kube::api::{Api, ListParams, WatchParams};
 use kube::client::{ClientBuilder, DynBody};
 use kube::core::Status;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
 use kube::{Config, ResourceExt as _};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tower::util::MapResponseLayer;
 
 use super::address::{Absence, Entry, choose};
@@ -26,23 +25,31 @@ const WATCH_SECONDS: u32 = 60;
 /// A connection on which nothing is read for so long is given up: more than a watch may be silent.
 const READ_TIMEOUT: Duration = Duration::from_secs(75);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A list that takes longer, with the pause before it, is given up.
-const LIST_TIMEOUT: Duration = Duration::from_secs(90);
-/// The pause after what a new client may mend: no service account, a token that is not taken.
-const PAUSE: Duration = Duration::from_secs(5);
+/// A list that takes longer is given up.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest pause before the next try.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// The longest answer, and the most that one watch may bring, in bytes. A Service of a thousand ports has 200 KiB.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
-/// Follows the Service for as long as it is polled.
+/// Follows the Service for as long as it is polled. Whatever fails begins anew with a list, so that what is known was
+/// said after the failure, and with a new client, which reads the token again.
 pub(super) async fn follow(follower: &Arc<Follower>) {
+    let mut pauses = DefaultBackoff::default();
     loop {
-        let service = follower.service();
-        let error = match Asking::begin(service, Some(follower)).await {
+        let begun = Instant::now();
+        let error = match Asking::begin(follower.service(), Some(follower)).await {
             Ok(asking) => asking.watch(follower).await,
             Err(error) => error,
         };
         follower.failed(&error);
-        sleep(PAUSE).await;
+        let mut pause = pauses.next().unwrap_or(PAUSE_MAX);
+        // What held for longer than that did hold.
+        if begun.elapsed() > pause {
+            pauses = DefaultBackoff::default();
+            pause = pauses.next().unwrap_or(PAUSE_MAX);
+        }
+        sleep(pause).await;
     }
 }
 
@@ -87,10 +94,10 @@ impl Asking {
         Ok(Self { api, service })
     }
 
-    /// Watches until a new client is called for.
+    /// Watches until something fails.
     async fn watch(&self, follower: &Arc<Follower>) -> Error {
         let config = watcher::Config::default().fields(&self.selector()).timeout(WATCH_SECONDS);
-        let mut events = pin!(watcher(self.api.clone(), config).default_backoff());
+        let mut events = pin!(watcher(self.api.clone(), config));
         let (mut listing, mut there) = (true, false);
         loop {
             let next = if listing {
@@ -116,11 +123,7 @@ impl Asking {
                 }
                 // A server that does not heed the selector.
                 Some(Ok(Event::InitApply(_) | Event::Apply(_) | Event::Delete(_))) => {}
-                Some(Err(error)) => match self.watch_fault(&error) {
-                    // A new client reads the token anew.
-                    error @ Error::Unauthorized(_) => return error,
-                    error => follower.failed(&error),
-                },
+                Some(Err(error)) => return self.watch_fault(&error),
             }
         }
     }

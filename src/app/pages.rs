@@ -16,6 +16,7 @@ use crate::cluster::Routes;
 use crate::config;
 use crate::kafka::NodeId;
 use crate::net::HostPort;
+use crate::tls::inspect::covers;
 use crate::topology::health::Reach;
 use crate::topology::{Discovery, Snapshot};
 
@@ -54,7 +55,8 @@ pub(super) fn readiness(state: &State) -> Readiness {
             format!("{} ports are bound, the bootstrap port on {first}", addresses.len()),
         ));
     }
-    checks.extend(parts.config.listeners.iter().zip(&parts.listeners).filter_map(addressed));
+    let listeners = parts.config.listeners.iter().zip(&parts.listeners);
+    checks.extend(listeners.filter_map(|(listener, running)| addressed(&parts, listener, running)));
     checks.extend(parts.sides.checks());
     for (index, snapshot) in snapshots(&parts) {
         let name = format!("cluster {}", snapshot.name);
@@ -84,10 +86,20 @@ pub(super) fn readiness(state: &State) -> Readiness {
 }
 
 /// What is known of an address that is that of a Service.
-fn addressed((listener, running): (&config::Listener, &parts::Listener)) -> Option<Check> {
+fn addressed(parts: &Parts, listener: &config::Listener, running: &parts::Listener) -> Option<Check> {
     let standing = running.follower.as_ref()?.standing();
     let (name, words) = (format!("listener {}", listener.listen.name), standing.words());
+    let terminator = parts.sides.clients(&listener.listen.name);
+    let is_covered = |host: &str| {
+        terminator.is_none_or(|terminator| {
+            terminator.status().certificates.iter().any(|certificate| covers(&certificate.names, host))
+        })
+    };
     Some(match (&standing.told, &standing.trouble) {
+        (Some(host), None) if !is_covered(host) => Check::warn(
+            name,
+            format!("{words}; no certificate of this listener is for it, so clients refuse it"),
+        ),
         (Some(_), None) => Check::ok(name, words),
         (Some(_), Some(_)) => Check::warn(name, words),
         // What came later must not take away what was ready: all replicas read the same file.

@@ -126,7 +126,7 @@ fn presented(status: &Status, told: &Told) -> Vec<Line> {
         let told = format!("no certificate is for {}, should such brokers come", shown(&later));
         lines.push(Line::warn(Code::NameNotCovered, told).hint(hint));
     }
-    if now.is_empty() && later.is_empty() {
+    if now.is_empty() && later.is_empty() && !told.now.is_empty() {
         lines.push(Line::ok(format!("every name that clients are told is covered: {}", shown(&told.now))));
     }
     lines

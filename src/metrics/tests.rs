@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use super::advertised::Trouble;
 use super::cluster::{Dial, Endpoints, NODES_MAX};
 use super::listener::{Rejected, Side};
 use super::tls::{Expiry, Kind, Reload};
@@ -42,6 +43,9 @@ fn used() -> Metrics {
     metrics.expect_reloads(OFFICE);
     metrics.set_unverified("payments", true);
     metrics.expect_configs();
+    let advertised = metrics.advertised("office");
+    advertised.set_known(true);
+    advertised.failed(Trouble::Forbidden);
     metrics
 }
 

@@ -166,7 +166,12 @@ async fn answer(
             stream.write_all(list.to_string().as_bytes()).await
         }
         Mood::Well | Mood::Deaf | Mood::Status(_) | Mood::Silent => {
-            events(stream, now.clone(), &mut world, &is_it).await
+            // What changed since the list that the watch goes on from is told at once.
+            let known = target.split("resourceVersion=").nth(1).and_then(|rest| rest.split('&').next());
+            let is_old = known.is_none_or(|version| version != now.version.to_string());
+            let services = if is_old { Vec::new() } else { now.services.clone() };
+            world.mark_changed();
+            events(stream, World { services, ..now.clone() }, &mut world, &is_it).await
         }
     }
 }
