@@ -1,6 +1,6 @@
 //! The same load through nothing, through the gateway, through HAProxy and through nginx, in interleaved rounds.
 //!
-//! `cargo bench --bench end_to_end -- [--short] [--rounds N] [--rows P1,P5]`. `docs/performance.md` has the method.
+//! `cargo bench --bench end_to_end -- [--short | --once] [--rounds N] [--rows P1,P5]`. `docs/performance.md` has the method.
 
 #![expect(clippy::panic, clippy::expect_used, reason = "a bench that cannot run says so and ends")]
 
@@ -34,13 +34,15 @@ fn plan() -> Plan {
             "--short" => {
                 (plan.rounds, plan.round, plan.idle) = (3, Duration::from_millis(400), 1_000);
             }
+            // That every row runs; its figures mean little.
+            "--once" => (plan.rounds, plan.round, plan.idle) = (1, Duration::from_millis(100), 100),
             "--rounds" => plan.rounds = arguments.next().and_then(|n| n.parse().ok()).expect("--rounds N"),
             "--rows" => {
                 plan.rows = arguments.next().expect("--rows P1,P2").split(',').map(str::to_owned).collect();
             }
             // What `cargo bench` and `cargo test` add.
             "--bench" | "--test" => {}
-            other => panic!("{other}: known are --short, --rounds N and --rows P1,P2,..."),
+            other => panic!("{other}: known are --short, --once, --rounds N and --rows P1,P2,..."),
         }
     }
     plan
