@@ -100,11 +100,9 @@ def is_taken(cluster, namespace, objects):
     """All are there, and none has a field that the server does not know, which Helm would let pass."""
     # The pod of `helm test` would never end here; that it would be admitted can be seen.
     cluster.apply(*objects, options=["--dry-run=server", "--force-conflicts", "--namespace", namespace])
-    for item in objects:
-        group, _, version = item["apiVersion"].rpartition("/")
-        kind = f"{item['kind']}.{version}.{group}" if group else item["kind"]
-        hook = "helm.sh/hook" in item["metadata"].get("annotations", {})
-        assert hook or cluster.get(kind, item["metadata"]["name"], namespace)
+    kept = [item for item in objects if "helm.sh/hook" not in item["metadata"].get("annotations", {})]
+    everything = json.dumps({"apiVersion": "v1", "kind": "List", "items": kept})
+    cluster.kubectl("get", "--filename=-", "--namespace", namespace, input=everything)
 
 
 def numbers(service, name):
@@ -187,6 +185,19 @@ def evict(cluster, namespace, pod):
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
     path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
     cluster.kubectl("create", "--raw", path, "--filename=-", input=json.dumps(body))
+
+
+@each_helm
+def test_an_upgrade_leaves_the_number_of_pods_to_the_autoscaler(cluster, namespace, program):
+    release = Release(cluster, namespace, program)
+    autoscaling = {"autoscaling": {"enabled": True}}
+    release.install(SETS["minimal"], autoscaling)
+    wait_for(lambda: len(release.pods()) == 2, "as many as the least")
+    # As the autoscaler does under load.
+    cluster.kubectl("scale", "deployment/gw-gatehouse", "--replicas=4", "--namespace", namespace)
+    pods = wait_for(lambda: len(release.pods()) == 4 and release.pods(), "as many as it wants")
+    release.upgrade(SETS["minimal"], {**autoscaling, **TWO_MORE})
+    assert cluster.get("deployment", "gw-gatehouse", namespace)["spec"]["replicas"] == 4 and release.pods() == pods
 
 
 @each_helm
