@@ -125,6 +125,7 @@ fn unanswered(parts: &Parts, index: usize, snapshot: &Snapshot) -> String {
 pub(super) fn metrics(state: &State) -> String {
     let held = state.limits.held();
     state.metrics.set_buffered(held.bytes(), held.budget());
+    state.metrics.set_connection_limit(state.limits.options().max_connections);
     state.metrics.set_ready(readiness(state).is_ready());
     let parts = state.parts();
     for (index, snapshot) in snapshots(&parts) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use prometheus::{IntCounter, IntGauge};
+use prometheus::{Counter, IntCounter, IntGauge};
 
 use super::families::Families;
 use super::histogram::{Family, Histogram};
@@ -249,6 +249,8 @@ pub struct Node {
     /// In the order of [`Dial::ALL`].
     connects: [IntCounter; Dial::ALL.len()],
     up: Option<IntGauge>,
+    responses: IntCounter,
+    response_seconds: Counter,
 }
 
 impl Node {
@@ -258,6 +260,8 @@ impl Node {
             connects: Dial::ALL
                 .map(|dial| families.upstream_connects.with_label_values(&[cluster, node, dial.as_str()])),
             up: None,
+            responses: families.broker_responses.with_label_values(&[cluster, node]),
+            response_seconds: families.broker_response_seconds.with_label_values(&[cluster, node]),
         }
     }
 
@@ -273,19 +277,32 @@ impl Node {
 
     /// Counts a connection to the broker, which is open until the value is dropped.
     #[must_use = "the connection counts as open until this is dropped"]
-    pub fn connected(&self) -> Connected {
+    pub fn connected(self: &Arc<Self>) -> Connected {
         self.connections.inc();
-        Connected(self.connections.clone())
+        Connected(Arc::clone(self))
+    }
+
+    /// Counts a response to a request that the broker answers at once, and what that took.
+    pub fn answered(&self, took: Duration) {
+        self.responses.inc();
+        self.response_seconds.inc_by(took.as_secs_f64());
     }
 }
 
 /// A connection to a broker that is open.
 #[derive(Debug)]
-pub struct Connected(IntGauge);
+pub struct Connected(Arc<Node>);
+
+impl Connected {
+    /// The handles of the broker.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.0
+    }
+}
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.0.dec();
+        self.0.connections.dec();
     }
 }
 

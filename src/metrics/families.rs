@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use prometheus::{Counter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use prometheus::{Counter, CounterVec, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::histogram::{Family, Histogram, Span};
 use super::{names, register};
@@ -21,6 +21,7 @@ pub(super) struct Families {
     pub(super) advertised_changes: IntCounterVec,
     pub(super) advertised_heard: IntGaugeVec,
     pub(super) advertised_errors: IntCounterVec,
+    pub(super) connection_limit: IntGauge,
     pub(super) buffered: IntGauge,
     pub(super) buffer_limit: IntGauge,
     pub(super) connections: IntGaugeVec,
@@ -52,6 +53,8 @@ pub(super) struct Families {
     pub(super) upstream_connects: IntCounterVec,
     pub(super) connect_duration: Family,
     pub(super) broker_up: IntGaugeVec,
+    pub(super) broker_responses: IntCounterVec,
+    pub(super) broker_response_seconds: CounterVec,
     pub(super) brokers: IntGaugeVec,
     pub(super) unroutable: IntGaugeVec,
     pub(super) refreshed: IntGaugeVec,
@@ -66,6 +69,7 @@ impl Families {
         let histograms = |definition| Family::new(registry, definition, Span::Requests);
         let sides = ["client", "broker"];
         let added_latency = histograms(&names::ADDED_LATENCY);
+        let backpressure = register::seconds(registry, &names::BACKPRESSURE);
         Self {
             build_info: gauges(&names::BUILD_INFO),
             ready: gauge(&names::READY),
@@ -78,6 +82,7 @@ impl Families {
             advertised_changes: counters(&names::ADVERTISED_CHANGES),
             advertised_heard: gauges(&names::ADVERTISED_HEARD),
             advertised_errors: counters(&names::ADVERTISED_ERRORS),
+            connection_limit: gauge(&names::CONNECTION_LIMIT),
             buffered: gauge(&names::BUFFERED),
             buffer_limit: gauge(&names::BUFFER_LIMIT),
             connections: gauges(&names::CONNECTIONS),
@@ -88,7 +93,7 @@ impl Families {
             received: counters(&names::RECEIVED),
             sent: counters(&names::SENT),
             added_latency: sides.map(|side| added_latency.with(&[side])),
-            backpressure: register::seconds(registry, &names::BACKPRESSURE, sides),
+            backpressure: sides.map(|side| backpressure.with_label_values(&[side])),
             protocol_errors: counters(&names::PROTOCOL_ERRORS),
             handshake_duration: histograms(&names::HANDSHAKE_DURATION),
             handshakes: counters(&names::HANDSHAKES),
@@ -107,6 +112,8 @@ impl Families {
             upstream_connects: counters(&names::UPSTREAM_CONNECTS),
             connect_duration: histograms(&names::UPSTREAM_CONNECT_DURATION),
             broker_up: gauges(&names::BROKER_UP),
+            broker_responses: counters(&names::BROKER_RESPONSES),
+            broker_response_seconds: register::seconds(registry, &names::BROKER_RESPONSE_SECONDS),
             brokers: gauges(&names::BROKERS),
             unroutable: gauges(&names::UNROUTABLE),
             refreshed: gauges(&names::REFRESHED),
@@ -119,6 +126,8 @@ impl Families {
         // An error says that there is no such series, which is what is wanted.
         let _ = self.upstream_connections.remove_label_values(&[cluster, node]);
         let _ = self.broker_up.remove_label_values(&[cluster, node]);
+        let _ = self.broker_responses.remove_label_values(&[cluster, node]);
+        let _ = self.broker_response_seconds.remove_label_values(&[cluster, node]);
         for dial in super::cluster::Dial::ALL {
             let _ = self.upstream_connects.remove_label_values(&[cluster, node, dial.as_str()]);
         }

@@ -73,6 +73,7 @@ impl Families {
             &self.rewritten,
             &self.endpoints,
             &self.upstream_connects,
+            &self.broker_responses,
             &self.refresh_failures,
         ];
         let gauges = [
@@ -98,6 +99,7 @@ impl Families {
             &self.connect_duration,
         ];
         counters.iter().for_each(|family| forget(family, labels));
+        forget(&self.broker_response_seconds, labels);
         gauges.iter().for_each(|family| forget(family, labels));
         histograms.iter().for_each(|family| family.forget(labels));
     }

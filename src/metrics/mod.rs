@@ -102,6 +102,11 @@ impl Metrics {
         self.families.draining.set(i64::from(draining));
     }
 
+    /// Sets how many client connections the process takes.
+    pub fn set_connection_limit(&self, limit: usize) {
+        self.families.connection_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+    }
+
     /// Sets how many bytes are held for peers that do not take them, and the budget.
     pub fn set_buffered(&self, bytes: u64, limit: u64) {
         self.families.buffered.set(i64::try_from(bytes).unwrap_or(i64::MAX));

@@ -206,6 +206,16 @@ pub(super) const BROKER_UP: Definition = gauge(
     &["cluster", "node"],
     "1 when the last dial to the broker succeeded, or none was needed yet.",
 );
+pub(super) const BROKER_RESPONSES: Definition = counter(
+    "gatehouse_broker_responses_total",
+    &["cluster", "node"],
+    "Responses of a broker to requests that it need not hold back, as in `gatehouse_request_duration_seconds`.",
+);
+pub(super) const BROKER_RESPONSE_SECONDS: Definition = counter(
+    "gatehouse_broker_response_seconds_total",
+    &["cluster", "node"],
+    "What they took together, in the same measure: divided by their number, the mean of one broker.",
+);
 pub(super) const BROKERS: Definition = gauge("gatehouse_brokers", &["cluster"], "Brokers in the table.");
 pub(super) const UNROUTABLE: Definition = gauge(
     "gatehouse_brokers_unroutable",
@@ -223,6 +233,11 @@ pub(super) const REFRESH_FAILURES: Definition = counter(
     "Requests of the gateway's own that failed.",
 );
 
+pub(super) const CONNECTION_LIMIT: Definition = gauge(
+    "gatehouse_connection_limit",
+    &[],
+    "The most client connections of the process: `limits.max_connections`.",
+);
 pub(super) const BUFFERED: Definition =
     gauge("gatehouse_buffered_bytes", &[], "Bytes held because a peer has not taken them yet.");
 pub(super) const BUFFER_LIMIT: Definition =
@@ -278,10 +293,13 @@ pub(super) const ALL: &[Definition] = &[
     UPSTREAM_CONNECTS,
     UPSTREAM_CONNECT_DURATION,
     BROKER_UP,
+    BROKER_RESPONSES,
+    BROKER_RESPONSE_SECONDS,
     BROKERS,
     UNROUTABLE,
     REFRESHED,
     REFRESH_FAILURES,
+    CONNECTION_LIMIT,
     BUFFERED,
     BUFFER_LIMIT,
     CPU,

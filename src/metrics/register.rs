@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use prometheus::core::{Collector, Desc};
-use prometheus::{Counter, CounterVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, proto};
+use prometheus::{CounterVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, proto};
 
 use super::names::{Definition, Kind};
 
@@ -49,16 +49,12 @@ pub(super) fn counters(registry: &Registry, definition: &Definition) -> IntCount
     counters
 }
 
-/// Counters of seconds, one for each value of the only label.
+/// Counters of seconds.
 #[expect(clippy::expect_used, reason = "names are constants, and a test builds each of them")]
-pub(super) fn seconds<const N: usize>(
-    registry: &Registry,
-    definition: &Definition,
-    values: [&str; N],
-) -> [Counter; N] {
+pub(super) fn seconds(registry: &Registry, definition: &Definition) -> CounterVec {
     let counters = CounterVec::new(options(definition), definition.labels).expect("a valid name");
     collector(registry, counters.clone());
-    values.map(|value| counters.with_label_values(&[value]))
+    counters
 }
 
 /// Label pairs in the order of the definition.

@@ -35,6 +35,7 @@ fn used() -> Metrics {
     }
     cluster.node(Some(1)).dialled(Dial::Ok);
     cluster.node(Some(2)).dialled(Dial::Timeout);
+    cluster.node(Some(2)).answered(Duration::from_millis(250));
     cluster.connect_duration.observe(Duration::from_millis(2));
     let handshakes = metrics.handshakes("office");
     handshakes.expect_failures(["revoked"]);
@@ -143,6 +144,9 @@ fn what_was_counted_is_read_back() {
         ("gatehouse_broker_up{cluster=\"payments\",node=\"1\"}", 1.0),
         ("gatehouse_broker_up{cluster=\"payments\",node=\"2\"}", 0.0),
         ("gatehouse_upstream_connects_total{cluster=\"payments\",node=\"2\",result=\"timeout\"}", 1.0),
+        ("gatehouse_broker_responses_total{cluster=\"payments\",node=\"2\"}", 1.0),
+        ("gatehouse_broker_response_seconds_total{cluster=\"payments\",node=\"2\"}", 0.25),
+        ("gatehouse_broker_responses_total{cluster=\"payments\",node=\"1\"}", 0.0),
         ("gatehouse_brokers{cluster=\"payments\"}", 3.0),
     ] {
         assert_eq!(value(&text, series), Some(expected), "{series}\n{text}");
@@ -172,8 +176,8 @@ fn input_without_bound_makes_no_series() {
     assert_eq!([failed("unlisted"), failed("bootstrap"), failed("1")], [Some(9997.0), Some(0.0), Some(1.0)]);
 }
 
-/// Connections, whether it is up, and dials by their results.
-const SERIES_OF_A_NODE: usize = 2 + Dial::ALL.len();
+/// Connections, whether it is up, responses and their time, and dials by their results.
+const SERIES_OF_A_NODE: usize = 4 + Dial::ALL.len();
 
 #[test]
 fn series_of_nodes_come_and_go_with_the_table() {

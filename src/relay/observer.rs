@@ -21,6 +21,7 @@ pub(super) struct Moved {
 pub struct Observer {
     listener: Arc<metrics::listener::Listener>,
     cluster: Arc<metrics::cluster::Cluster>,
+    node: Arc<metrics::cluster::Node>,
     in_flight: metrics::cluster::InFlight,
     connection: Arc<Connection>,
     unknown_api: usize,
@@ -32,11 +33,12 @@ impl Observer {
     pub fn new(
         listener: Arc<metrics::listener::Listener>,
         cluster: Arc<metrics::cluster::Cluster>,
+        node: Arc<metrics::cluster::Node>,
         connection: Arc<Connection>,
     ) -> Self {
         let in_flight = cluster.in_flight();
         let unknown_api = crate::kafka::api::APIS.len();
-        Self { listener, cluster, in_flight, connection, unknown_api, found: Vec::new() }
+        Self { listener, cluster, node, in_flight, connection, unknown_api, found: Vec::new() }
     }
 
     /// Takes what the last plan of the core meant.
@@ -64,6 +66,7 @@ impl Observer {
                     self.cluster.long_poll(index, took);
                 } else {
                     self.cluster.round_trip(index, took);
+                    self.node.answered(took);
                 }
                 if rewritten {
                     self.cluster.rewritten(index);

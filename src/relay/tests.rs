@@ -64,8 +64,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> Bench<C> {
         let plan = core.request(first, Stamp::default());
         let registry = Arc::new(Registry::default());
         let guard = registry.register(&"door".into(), &"main".into(), ([127, 0, 0, 1], 1).into());
-        let observer =
-            Observer::new(metrics.listener("door"), metrics.cluster("main"), Arc::clone(guard.connection()));
+        let cluster = metrics.cluster("main");
+        let node = cluster.node(None);
+        let observer = Observer::new(metrics.listener("door"), cluster, node, Arc::clone(guard.connection()));
         let held = HeldBytes::new(u64::MAX);
         let [drain, moved, distrusted] = [(); 3].map(|()| CancellationToken::new());
         let parts = Parts {

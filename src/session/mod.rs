@@ -162,6 +162,7 @@ async fn set_up(
     let observer = Observer::new(
         Arc::clone(&gate.listener_metrics),
         Arc::clone(&gate.cluster_metrics),
+        Arc::clone(connected.node()),
         Arc::clone(connection),
     );
     let parts = Parts {
