@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::generate::args::Generate;
+
 /// One door in front of a Kafka cluster: clients see one address, the gateway finds the brokers.
 #[derive(Debug, Parser)]
 #[command(name = "gatehouse", version, disable_help_subcommand = true, max_term_width = 100)]
@@ -173,6 +175,20 @@ Examples:
         /// What to show.
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Make files for other programs: manifests, units, the board, alert rules
+    #[command(after_help = "\
+Examples:
+  gatehouse generate kubernetes --namespace gateway > manifests.yaml
+  gatehouse generate systemd > /etc/systemd/system/gatehouse.service
+  gatehouse generate alerts > /etc/prometheus/rules/gatehouse.yaml
+
+Everything is written to standard output, and nothing is asked of the network. Exit codes: 0 done, 66 no
+file, 78 the file is wrong, or cannot run there.")]
+    Generate {
+        /// What to make.
+        #[command(subcommand)]
+        what: Generate,
     },
     /// Explain a code such as GH014; without one, list all
     #[command(after_help = "\

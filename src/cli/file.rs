@@ -27,6 +27,16 @@ impl Source {
         Self { name: name.to_owned(), text, path: None }
     }
 
+    /// What was read.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The file that it was read from; none for standard input and flags.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// What it comes to, with warnings, or what is wrong with it.
     pub(super) fn load(&self, surroundings: &Surroundings) -> Result<(Config, Diagnostics), Diagnostics> {
         config::load(&self.name, &self.text, surroundings)

@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod explain;
 mod file;
+mod generate;
 mod output;
 mod process;
 mod reload;
@@ -97,6 +98,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Cert { command } => cert::cert(&command, output),
         Command::Config { command: ConfigCommand::Example } => show::example(output),
         Command::Config { command: ConfigCommand::Show } => show::config(&global, output),
+        Command::Generate { what } => generate::generate(&what, &global, output),
         Command::Explain { code } => explain::explain(code.as_deref(), output),
         Command::Completions { shell } => show::completions(shell, output),
         Command::Version => show::version(output),

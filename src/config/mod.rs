@@ -7,6 +7,8 @@ pub mod difference;
 pub mod effect;
 pub mod effective;
 pub mod file;
+pub mod needs;
+mod secrets;
 pub mod yaml;
 
 use std::time::Duration;
@@ -31,7 +33,8 @@ pub struct Surroundings {
     /// The name of the host: the default of `node.id`.
     pub host_name: String,
     /// Whether the gateway would run elsewhere. Then unset variables, files with secrets and the machine's
-    /// limits are no faults, and there is a configuration only where none of them was needed.
+    /// limits are no faults. In the place of secrets the configuration has stand-ins; where something else was
+    /// missing there is none.
     pub elsewhere: bool,
     /// Whether the files of certificates are read and checked. Whoever only wants to know what the text means
     /// need not be able to read keys. Without effect where the gateway would run elsewhere.
@@ -161,9 +164,9 @@ pub fn load(
         let fault = diagnostic::Diagnostic::error(codes::Code::Syntax, title, &(0..0));
         return Err(Diagnostics::new(file, "", &[], vec![fault]));
     }
-    let (tree, faults) = yaml::read(source, surroundings);
+    let yaml::Read { tree, faults, .. } = yaml::read(source, surroundings);
     let Some(tree) = tree else {
-        return Err(Diagnostics::new(file, source, &yaml::secrets_of_text(source), faults));
+        return Err(Diagnostics::new(file, source, &secrets::of_text(source), faults));
     };
     let mut check = Check { source, surroundings, faults };
     let config = check.file(&tree);
@@ -171,7 +174,7 @@ pub fn load(
     for fault in &mut faults {
         fault.path = yaml::path_of(&tree, &fault.place);
     }
-    let diagnostics = Diagnostics::new(file, source, &yaml::secrets(&tree), faults);
+    let diagnostics = Diagnostics::new(file, source, &secrets::of_tree(&tree), faults);
     match config {
         Ok(config) if !diagnostics.is_fatal() => Ok((config, diagnostics)),
         Ok(_) | Err(_) => Err(diagnostics),

@@ -84,13 +84,22 @@ impl fmt::Debug for Value {
     }
 }
 
+/// What a text was read as.
+pub(super) struct Read {
+    /// Nothing where it is no YAML.
+    pub(super) tree: Option<Node>,
+    pub(super) faults: Vec<Diagnostic>,
+    /// The variables that it needs and that are not set.
+    pub(super) unset: Vec<String>,
+}
+
 /// Reads one YAML document.
 ///
 /// Unset variables are all reported, and the tree is complete but for them. Where the text is no YAML,
 /// there is one fault and no tree.
-pub(super) fn read(source: &str, surroundings: &Surroundings) -> (Option<Node>, Vec<Diagnostic>) {
+pub(super) fn read(source: &str, surroundings: &Surroundings) -> Read {
     let environment = &surroundings.environment;
-    let mut missing = 0;
+    let mut unset: Vec<String> = Vec::new();
     let mut faults = Vec::new();
     let mut stand_ins: HashMap<String, String> = environment
         .iter()
@@ -99,17 +108,21 @@ pub(super) fn read(source: &str, surroundings: &Surroundings) -> (Option<Node>, 
     loop {
         let options = options().with_properties(stand_ins.clone());
         match serde_saphyr::from_str_with_options::<Spanned<Raw>>(source, options) {
-            Ok(raw) => return (Some(Tree { source, environment }.node(raw)), faults),
+            Ok(raw) => {
+                let tree = Some(Tree { source, environment }.node(raw));
+                return Read { tree, faults, unset };
+            }
             Err(error) => {
-                let (fault, unset) = fault(source, error.without_snippet());
-                missing += 1;
-                if unset.is_none() || !surroundings.elsewhere || missing == UNSET_MAX {
+                let (fault, name) = fault(source, error.without_snippet());
+                let is_last = name.is_none() || unset.len() + 1 == UNSET_MAX;
+                if is_last || !surroundings.elsewhere {
                     faults.push(fault);
                 }
-                match unset {
-                    Some(name) if missing < UNSET_MAX => stand_ins.insert(name, UNSET.to_owned()),
-                    _ => return (None, faults),
+                let Some(name) = name.filter(|_| !is_last) else {
+                    return Read { tree: None, faults, unset };
                 };
+                unset.push(name.clone());
+                stand_ins.insert(name, UNSET.to_owned());
             }
         }
     }
@@ -347,53 +360,4 @@ pub(super) fn path_of(root: &Node, place: &Place) -> String {
         .or_else(|| (is_at(node, place) && !path.is_empty()).then(|| path.to_owned()))
     }
     find(root, place, "").unwrap_or_default()
-}
-
-/// The places of values that hold a secret, going by their names; a name with a typing error counts.
-pub(super) fn secrets(root: &Node) -> Vec<Place> {
-    fn collect(node: &Node, secret: bool, found: &mut Vec<Place>) {
-        match &node.value {
-            Value::Map(entries) => {
-                for (name, value) in entries {
-                    collect(value, is_secret(&name.text), found);
-                }
-            }
-            Value::List(items) => items.iter().for_each(|item| collect(item, secret, found)),
-            Value::Scalar(_) if secret => found.push(node.place.clone()),
-            Value::Null | Value::Scalar(_) | Value::Variable(_) | Value::Unset => {}
-        }
-    }
-    let mut found = Vec::new();
-    collect(root, false, &mut found);
-    found
-}
-
-/// The places of secrets in a text that is no YAML: what follows such a name, to the end of the line, and
-/// the lines below it that stand deeper.
-pub(super) fn secrets_of_text(source: &str) -> Vec<Place> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    let mut below: Option<usize> = None;
-    for line in source.split_inclusive('\n') {
-        let indentation = line.len() - line.trim_start().len();
-        let words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        if below.is_some_and(|limit| indentation > limit) {
-            found.push(at..at + line.len());
-        } else if let Some(word) = words.into_iter().find(|word| is_secret(word)) {
-            // `split` hands out parts of `line`, so the word is found where it stands.
-            let end = line.find(word).map_or(0, |start| start + word.len());
-            found.push(at + end..at + line.len());
-            below = Some(indentation);
-        } else {
-            below = None;
-        }
-        at += line.len();
-    }
-    found
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["passw", "passphrase", "secret", "token"].iter().any(|word| name.contains(word))
-        || strsim::damerau_levenshtein(&name, "password") <= 2
 }

@@ -4,13 +4,16 @@ use std::fs;
 
 use secrecy::SecretString;
 
-use super::{Check, Checked, Reported};
+use super::{Check, Checked};
 use crate::config::codes::Code;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::yaml::{Node, Value};
 
 /// The most that a file with a secret may hold, in bytes.
 const SECRET_BYTES_MAX: usize = 64 * 1024;
+
+/// Stands for a secret that is to be had only where the gateway runs.
+const ELSEWHERE: &str = "elsewhere";
 
 impl Check<'_> {
     /// The same, but text without a character means that there is none: `${TOKEN:-}`.
@@ -27,6 +30,9 @@ impl Check<'_> {
     /// A secret: the text itself, which should be a variable, or the file or variable that holds it.
     pub(super) fn secret(&mut self, node: &Node) -> Checked<SecretString> {
         if !matches!(node.value, Value::Map(_)) {
+            if matches!(node.value, Value::Unset) && self.surroundings.elsewhere {
+                return Ok(SecretString::from(ELSEWHERE));
+            }
             return match self.text(node)? {
                 "" => self.report(Diagnostic::error(Code::SecretFile, "the secret is empty", &node.place)),
                 text => Ok(SecretString::from(text)),
@@ -38,7 +44,7 @@ impl Check<'_> {
             (None, Some(variable)) => {
                 let name = self.text(variable)?;
                 if self.surroundings.elsewhere {
-                    return Err(Reported);
+                    return Ok(SecretString::from(ELSEWHERE));
                 }
                 match self.surroundings.environment.get(name) {
                     Some(value) if !value.is_empty() => Ok(SecretString::from(value.as_str())),
@@ -59,7 +65,7 @@ impl Check<'_> {
     fn secret_file(&mut self, node: &Node) -> Checked<SecretString> {
         let path = self.text(node)?;
         if self.surroundings.elsewhere {
-            return Err(Reported);
+            return Ok(SecretString::from(ELSEWHERE));
         }
         let shown = if matches!(node.value, Value::Variable(_)) { "…" } else { path };
         let refused = |why: String| Diagnostic::error(Code::SecretFile, why, &node.place);

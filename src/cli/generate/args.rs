@@ -1,0 +1,127 @@
+//! What `generate` makes, and the flags of each.
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// What to make.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Generate {
+    /// Manifests for kubectl: what the Helm chart would install for this configuration
+    #[command(after_help = "\
+Examples:
+  gatehouse generate kubernetes --namespace gateway > gatehouse-manifests.yaml
+  gatehouse generate kubernetes --type NodePort --image registry.example.com/gatehouse:0.1.0 | kubectl apply -f -
+
+The service has exactly the ports of the configuration. Files and variables that it names come from Secrets;
+the head of the output has the commands that make them. Comments of the file stay in the ConfigMap.")]
+    Kubernetes(Kubernetes),
+    /// A unit for systemd, with the limits that this configuration needs
+    #[command(after_help = "\
+Examples:
+  gatehouse generate systemd --config /etc/gatehouse/gatehouse.yaml > /etc/systemd/system/gatehouse.service
+  gatehouse generate systemd | systemd-analyze verify /dev/stdin")]
+    Systemd,
+    /// A compose file that runs the gateway with the ports of this configuration
+    #[command(after_help = "\
+Examples:
+  gatehouse generate compose > compose.yaml && docker compose up
+  gatehouse generate compose --image registry.example.com/gatehouse:0.1.0")]
+    Compose(Image),
+    /// The Grafana board
+    #[command(after_help = "\
+Examples:
+  gatehouse generate grafana > gatehouse-dashboard.json")]
+    Grafana,
+    /// The alert rules for Prometheus
+    #[command(after_help = "\
+Examples:
+  gatehouse generate alerts > /etc/prometheus/rules/gatehouse.yaml
+  gatehouse generate alerts --format prometheus-rule | kubectl apply -f -")]
+    Alerts(Alerts),
+}
+
+/// Flags of `generate kubernetes`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Kubernetes {
+    /// The name of the objects
+    #[arg(long, default_value = "gatehouse", value_parser = name)]
+    pub(super) name: String,
+    /// Their namespace [default: the one of `kubectl apply`]
+    #[arg(long, value_parser = name)]
+    pub(super) namespace: Option<String>,
+    #[command(flatten)]
+    pub(super) image: Image,
+    /// How clients outside reach the service
+    #[arg(long, value_enum, ignore_case = true, value_name = "LoadBalancer|NodePort|ClusterIP")]
+    #[arg(default_value = "LoadBalancer", hide_possible_values = true)]
+    pub(super) r#type: ServiceType,
+    /// The most ports that the service may have; load balancers have limits, that of AWS is 50
+    #[arg(long, value_name = "NUMBER", default_value = "50")]
+    pub(super) max_ports: usize,
+}
+
+/// The image of the gateway.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Image {
+    /// The image, with a tag or a digest
+    #[arg(long, default_value = concat!("gatehouse:", env!("CARGO_PKG_VERSION")), value_parser = image)]
+    pub(super) image: String,
+}
+
+/// The type of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ServiceType {
+    /// A load balancer of its own.
+    #[value(name = "LoadBalancer")]
+    LoadBalancer,
+    /// A port of every node for each port.
+    #[value(name = "NodePort")]
+    NodePort,
+    /// Inside of the cluster only.
+    #[value(name = "ClusterIP")]
+    ClusterIp,
+}
+
+/// Flags of `generate alerts`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Alerts {
+    /// A file of rules, or the object that the Prometheus operator reads
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "rules|prometheus-rule",
+        hide_possible_values = true
+    )]
+    pub(super) format: AlertFormat,
+}
+
+/// How alert rules come out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum AlertFormat {
+    /// A file of rules.
+    #[default]
+    Rules,
+    /// An object of the Prometheus operator.
+    PrometheusRule,
+}
+
+/// A name that services may have, with room for what is put behind it.
+fn name(text: &str) -> Result<String, String> {
+    let fits = text.len() <= 52
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && !text.ends_with('-')
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("take 1 to 52 of a-z, 0-9 and `-`, a letter first".to_owned())
+    }
+}
+
+fn image(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/' | b':' | b'@'));
+    if fits { Ok(text.to_owned()) } else { Err("not the name of an image".to_owned()) }
+}

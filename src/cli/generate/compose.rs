@@ -1,0 +1,87 @@
+//! A compose file for the gateway alone: the brokers are where they are.
+
+use std::fmt::Write as _;
+
+use super::args::Image;
+use super::mounts;
+use super::place::{Place, Port};
+
+/// Seconds beyond the hard stop.
+const MARGIN_SECONDS: u64 = 10;
+
+/// The file, or why a container cannot run this configuration.
+pub(super) fn file(place: &Place, image: &Image) -> Result<String, String> {
+    let mounts = mounts::of(&place.needs)?;
+    let ports = place.ports();
+    let path =
+        place.path.as_ref().map_or_else(|| "./gatehouse.yaml".to_owned(), |path| path.display().to_string());
+    let path = if path.starts_with(['/', '.']) { path } else { format!("./{path}") };
+    let mut text = format!(
+        "# Written by `gatehouse generate compose`. A changed configuration is taken in by `docker compose kill -s HUP \
+         gatehouse`.\n\
+         services:\n  gatehouse:\n    image: {}\n    command: [run, --config, /etc/gatehouse/config/gatehouse.yaml]\n",
+        image.image
+    );
+    let mut line = |spaces: usize, what: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{:spaces$}{what}", "");
+    };
+    line(4, "restart: unless-stopped");
+    line(4, &format!("stop_grace_period: {}s", place.stop_seconds() + MARGIN_SECONDS));
+    line(4, "read_only: true");
+    line(4, "user: \"65532:65532\"");
+    line(4, "cap_drop: [ALL]");
+    line(4, "security_opt: [\"no-new-privileges:true\"]");
+    if ports.iter().any(|port| port.bound < 1024) {
+        line(4, "sysctls: { net.ipv4.ip_unprivileged_port_start: 0 }");
+    }
+    line(4, &format!("ulimits: {{ nofile: {} }}", place.descriptors()));
+    if !place.needs.variables.is_empty() {
+        line(4, "# From the shell, or from a file `.env` beside this one.");
+        line(4, "environment:");
+        for name in &place.needs.variables {
+            line(6, &format!("{name}: ${{{name}:?}}"));
+        }
+    }
+    line(4, "ports:");
+    for (told, bound) in runs(&ports) {
+        line(6, &format!("- \"{told}:{bound}\""));
+    }
+    if let Some(admin) = place.config.admin.bind.filter(|bind| bind.ip().is_unspecified()) {
+        line(6, "# Probes, metrics and status, for this machine alone.");
+        line(6, &format!("- \"127.0.0.1:{0}:{0}\"", admin.port()));
+    }
+    line(4, "volumes:");
+    line(
+        6,
+        &format!(
+            "- {{ type: bind, source: {path}, target: /etc/gatehouse/config/gatehouse.yaml, read_only: true }}"
+        ),
+    );
+    for mount in mounts {
+        let (folder, volume) = (mount.folder.display(), &mount.volume);
+        line(6, &format!("- {{ type: bind, source: ./{volume}, target: {folder}, read_only: true }}"));
+    }
+    Ok(text)
+}
+
+/// Ports that follow each other, as one entry: outside and inside.
+fn runs(ports: &[Port<'_>]) -> Vec<(String, String)> {
+    let mut runs: Vec<(Port<'_>, u16)> = Vec::new();
+    for port in ports {
+        match runs.last_mut() {
+            Some((first, more))
+                if first.bound.checked_add(*more + 1) == Some(port.bound)
+                    && first.told.checked_add(*more + 1) == Some(port.told) =>
+            {
+                *more += 1;
+            }
+            Some(_) | None => runs.push((*port, 0)),
+        }
+    }
+    let written = |first: u16, more: u16| match more {
+        0 => first.to_string(),
+        more => format!("{first}-{}", first.saturating_add(more)),
+    };
+    runs.iter().map(|(first, more)| (written(first.told, *more), written(first.bound, *more))).collect()
+}

@@ -1,0 +1,98 @@
+//! What a configuration asks of the place where the gateway is to run: ports, files, variables, room.
+
+use std::path::{Path, PathBuf};
+
+use super::super::args::Global;
+use super::super::{Exit, file, output};
+use crate::config::needs::{self, Needs};
+use crate::config::{Config, Surroundings};
+use crate::limits::machine::{DESCRIPTORS_KEPT, Machine};
+
+/// Open files that are allowed even where fewer would do.
+const DESCRIPTORS_MIN: u64 = 65_536;
+
+/// One port that a listener binds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Port<'c> {
+    pub(super) listener: &'c str,
+    pub(super) bound: u16,
+    /// What clients are told of it.
+    pub(super) told: u16,
+    /// Whether brokers are told apart by name behind it.
+    pub(super) by_name: bool,
+}
+
+/// The configuration, and what follows from it.
+pub(super) struct Place {
+    pub(super) text: String,
+    pub(super) path: Option<PathBuf>,
+    pub(super) config: Config,
+    /// Without `HOSTNAME`, which is set wherever a gateway runs.
+    pub(super) needs: Needs,
+}
+
+impl Place {
+    /// Reads the file as one for another machine: secrets need not be here, and its limits are not this one's.
+    pub(super) fn read(global: &Global) -> Result<Self, Exit> {
+        let source = file::read(global)?;
+        let mut surroundings = Surroundings {
+            machine: Machine { descriptors: u64::MAX, memory_bytes: u64::MAX },
+            elsewhere: true,
+            ..file::surroundings()
+        };
+        surroundings.environment.entry("HOSTNAME".to_owned()).or_insert_with(|| "gatehouse".to_owned());
+        let needs = needs::of(source.text(), &surroundings);
+        let (config, warnings) = match source.load(&surroundings) {
+            Ok(loaded) => loaded,
+            Err(diagnostics) if diagnostics.is_fatal() => return Err(source.explain(&diagnostics)),
+            Err(_) => {
+                let unset =
+                    needs.variables.iter().filter(|name| !surroundings.environment.contains_key(*name));
+                let unset = unset.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+                output::error(&format!(
+                    "error: what is made follows from variables that are not set, one or more of {unset}\n\
+                     set them for this command, too; passwords and tokens need not be here"
+                ));
+                return Err(Exit::Config);
+            }
+        };
+        if !warnings.is_empty() {
+            output::error(&warnings.styled());
+        }
+        let needs = Needs {
+            variables: needs.variables.into_iter().filter(|name| name != "HOSTNAME").collect(),
+            ..needs
+        };
+        Ok(Self { text: source.text().to_owned(), path: source.path().map(Path::to_owned), config, needs })
+    }
+
+    /// Every port of every listener, the bootstrap port first.
+    pub(super) fn ports(&self) -> Vec<Port<'_>> {
+        let mut ports = Vec::new();
+        for listener in &self.config.listeners {
+            let options = &listener.listen;
+            let by_name = options.routes.mode() == "sni";
+            let port = |bound, told| Port { listener: &options.name, bound, told, by_name };
+            ports.push(port(options.port, options.routes.bootstrap().1));
+            for (node, bound) in options.routes.bindings() {
+                let told = options.routes.advertised(node).map_or(bound, |(_, told)| told);
+                ports.push(port(bound, told));
+            }
+        }
+        ports
+    }
+
+    /// Open files to allow: two for each connection, one for each port, and some to spare.
+    pub(super) fn descriptors(&self) -> u64 {
+        let connections = self.config.limits.max_connections as u64;
+        let needed =
+            connections.saturating_mul(2).saturating_add(DESCRIPTORS_KEPT + self.ports().len() as u64);
+        needed.checked_next_power_of_two().unwrap_or(u64::MAX).max(DESCRIPTORS_MIN)
+    }
+
+    /// Seconds after which a stop is over in any case, rounded up.
+    pub(super) fn stop_seconds(&self) -> u64 {
+        let after = self.config.shutdown.hard_stop_after;
+        after.as_secs() + u64::from(after.subsec_nanos() > 0)
+    }
+}
