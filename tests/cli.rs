@@ -92,6 +92,12 @@ fn help_is_data_and_has_examples() {
         &["cert", "--help"],
         &["cert", "show", "--help"],
         &["cert", "dev", "--help"],
+        &["generate", "--help"],
+        &["generate", "kubernetes", "--help"],
+        &["generate", "systemd", "--help"],
+        &["generate", "compose", "--help"],
+        &["generate", "grafana", "--help"],
+        &["generate", "alerts", "--help"],
     ] {
         let output = run(arguments);
         assert_eq!(code(&output), 0, "{arguments:?}");
@@ -295,6 +301,124 @@ fn codes_are_explained_offline() {
     assert_eq!(json(&run(&["explain", "GH014", "-o", "json"]))["code"], "GH014");
     assert!(stdout(&run(&["explain"])).lines().count() > 20);
     assert_eq!(code(&run(&["explain", "GH999"])), 2);
+}
+
+/// What `generate` makes of a text; everything that it needs is given in front of the kind.
+fn generated(text: &str, arguments: &[&str]) -> Output {
+    let all: Vec<&str> =
+        ["generate"].into_iter().chain(arguments.iter().copied()).chain(["-c", "-"]).collect();
+    let mut child =
+        command(&all).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn the_unit_for_systemd_has_the_numbers_of_the_configuration() {
+    let unit = include_str!("../deploy/systemd/gatehouse.service");
+    let low = SIX_LINES.replace(":9092\n    advertise", ":443\n    advertise");
+    assert_eq!(
+        stdout(&generated(&low, &["systemd"])),
+        unit,
+        "with a port below 1024 it is the one in deploy/"
+    );
+    let large =
+        format!("{SIX_LINES}shutdown: {{ hard_stop_after: 5m }}\nlimits: {{ max_connections: 100000 }}\n");
+    let file = File::new("a unit.yaml", &large);
+    let output = run(&["generate", "systemd", "-c", file.path()]);
+    let lines: Vec<&str> = stdout(&output).lines().collect();
+    let run = format!("ExecStart=/usr/local/bin/gatehouse run --config \"{}\"", file.path());
+    for line in
+        [&run, "TimeoutStopSec=330", "LimitNOFILE=262144", "AmbientCapabilities=", "CapabilityBoundingSet="]
+    {
+        assert!(lines.contains(&line), "{line}\n{}", stdout(&output));
+    }
+    assert_eq!(lines.len(), unit.lines().count());
+}
+
+#[test]
+fn the_compose_file_has_the_ports_and_the_folders_of_the_configuration() {
+    let text = "\
+clusters:
+  main:
+    bootstrap: kafka-0:9093
+    tls: { ca: /etc/gatehouse/brokers-ca }
+    discovery:
+      sasl:
+        mechanism: PLAIN
+        username: gatehouse
+        password: ${KAFKA_PASSWORD}
+listeners:
+  external:
+    bind: 0.0.0.0:443
+    advertise: kafka.example.com:31090
+    routing: { port: { ranges: [{ nodes: 0-9, bind: 9100, advertise: 31100 }, { nodes: 20, bind: 9200 }] } }
+admin: { bind: 0.0.0.0:9910 }
+";
+    let output = generated(text, &["compose", "--image", "registry.example.com/gatehouse:1"]);
+    let file: Value = serde_saphyr::from_str(stdout(&output)).unwrap();
+    let service = &file["services"]["gatehouse"];
+    assert_eq!(service["image"], "registry.example.com/gatehouse:1");
+    let ports = ["31090:443", "31100-31109:9100-9109", "9200:9200", "127.0.0.1:9910:9910"];
+    assert_eq!(service["ports"], Value::from(ports.to_vec()));
+    assert_eq!(service["environment"]["KAFKA_PASSWORD"], "${KAFKA_PASSWORD:?}");
+    assert_eq!(service["stop_grace_period"], "70s");
+    assert_eq!(service["sysctls"]["net.ipv4.ip_unprivileged_port_start"], 0);
+    assert_eq!(service["volumes"][0]["source"], "./gatehouse.yaml");
+    assert_eq!(service["volumes"][1]["source"], "./brokers-ca");
+    assert_eq!(service["volumes"][1]["target"], "/etc/gatehouse/brokers-ca");
+}
+
+#[test]
+fn what_a_pod_cannot_run_is_refused_with_what_to_write() {
+    let fit = "\
+clusters:
+  main: { bootstrap: kafka-0:9092 }
+listeners:
+  external:
+    bind: 0.0.0.0:9092
+    advertise: kafka.example.com
+    routing: { port: { ranges: [{ nodes: 0-2, bind: 9093 }] } }
+admin: { bind: 0.0.0.0:9910 }
+";
+    assert_eq!(code(&generated(fit, &["kubernetes"])), 0);
+    let twice = "  other: { bind: 0.0.0.0:19092, advertise: other.example.com:9092, routing: { port: { ranges: [{ nodes: 0, bind: 19093 }] } } }\nadmin:";
+    for (what, by, says) in [
+        ("bind: 0.0.0.0:9092", "bind: 127.0.0.1:9092", "say `0.0.0.0:9092`"),
+        ("bind: 0.0.0.0:9092", "bind: 0.0.0.0:443", "above 1023 and advertise 443"),
+        ("admin: { bind: 0.0.0.0:9910 }", "", "`admin: { bind: 0.0.0.0:9910 }`"),
+        (
+            "    routing: { port: { ranges: [{ nodes: 0-2, bind: 9093 }] } }\n",
+            "",
+            "101 ports, more than --max-ports 50",
+        ),
+        ("admin:", twice, "both tell clients port 9092"),
+        ("kafka-0:9092 }", "kafka-0:9092, tls: { ca: ca.crt } }", "a folder of their own"),
+        ("0-2", "2-0", "GH0"),
+        ("kafka.example.com", "${NOT_SET}", "`NOT_SET`"),
+    ] {
+        let output = generated(&fit.replace(what, by), &["kubernetes"]);
+        assert_eq!(code(&output), 78, "{says}: {}", stderr(&output));
+        assert!(stderr(&output).contains(says), "{says}: {}", stderr(&output));
+        assert!(stdout(&output).is_empty());
+    }
+    let output = generated(fit, &["kubernetes", "--type", "NodePort"]);
+    assert!(code(&output) == 78 && stderr(&output).contains("port 9092, which is no node port"));
+    let output = generated(fit, &["kubernetes", "--name", "Gate"]);
+    assert_eq!(code(&output), 2, "{}", stderr(&output));
+    let output = run(&["generate", "systemd", "-c", "/nonexistent/gatehouse.yaml"]);
+    assert_eq!(code(&output), 66);
+}
+
+#[test]
+fn a_password_in_the_file_is_warned_of() {
+    let text = SIX_LINES.replace(
+        "kafka-1.internal:9092] }",
+        "kafka-1.internal:9092], discovery: { sasl: { mechanism: PLAIN, username: a, password: hunter2 } } }",
+    ) + "    routing: { port: { ranges: [{ nodes: 0-2, bind: 9093 }] } }\nadmin: { bind: 0.0.0.0:9910 }\n";
+    let output = generated(&text, &["kubernetes"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert!(stderr(&output).contains("so does the ConfigMap"), "{}", stderr(&output));
 }
 
 #[test]
