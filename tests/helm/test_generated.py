@@ -50,7 +50,7 @@ OWN_USERS = ["openshift"]
 @pytest.mark.parametrize("name", SETS)
 def test_for_every_configuration(name, tmp_path):
     chart = rendered(name)
-    done = generate(configuration(chart), "--type", service_type(name), "--name", "gw", "--namespace", "gateway")
+    done = generate(configuration(chart), "--type", service_type(name), "--name", "gw-gatehouse", "--namespace", "gateway")
     if name in BEYOND:
         assert done.returncode == 78 and BEYOND[name] in done.stderr, done.stderr
         return
@@ -66,6 +66,8 @@ def test_for_every_configuration(name, tmp_path):
         assert pods[0][setting] == pods[1][setting], setting
     for setting in ("securityContext", "startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "args", "ports"):
         assert pods[0]["containers"][0][setting] == pods[1]["containers"][0][setting], setting
+    rights = [[item["rules"] for item in of_kind(items, "Role")] for items in (made, chart)]
+    assert rights[0] == rights[1]
     paths = [{mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]} for pod in pods]
     assert paths[0] <= paths[1], "a folder that no file is in"
     assert configuration(made).strip() == configuration(chart).strip()

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::args::{Kubernetes, ServiceType};
 use super::place::{Place, Port};
-use super::{indented, mounts, output};
+use super::{discovery, indented, mounts, output};
 
 /// The chart's objects; tests/helm holds both against each other.
 const TEMPLATE: &str = include_str!("kubernetes.yaml");
@@ -28,6 +28,7 @@ pub(super) fn manifests(place: &Place, flags: &Kubernetes) -> Result<String, Str
     }
     let starts_deeper =
         place.text.lines().find(|line| !line.trim().is_empty()).is_some_and(|line| line.starts_with(' '));
+    let discovery = discovery::of(place, flags)?;
     let mut variables = String::new();
     let mut volumes = String::new();
     let mut mounted = String::new();
@@ -48,6 +49,10 @@ pub(super) fn manifests(place: &Place, flags: &Kubernetes) -> Result<String, Str
             &format!("  secret: {{ secretName: {}-{volume}, defaultMode: 288 }}", flags.name),
         );
     }
+    if !discovery.is_empty() {
+        mounted.push_str(discovery::MOUNT);
+        volumes.push_str(discovery::VOLUME);
+    }
     let policy = match flags.r#type {
         ServiceType::LoadBalancer => "  externalTrafficPolicy: Local\n",
         ServiceType::NodePort => "  externalTrafficPolicy: Cluster\n",
@@ -60,8 +65,10 @@ pub(super) fn manifests(place: &Place, flags: &Kubernetes) -> Result<String, Str
         .replace("{volumes}\n", &volumes)
         .replace("{policy}\n", policy)
         .replace("{ports}\n", &ports)
+        .replace("{discovery}\n", &discovery)
         .replace("{metadata}\n", &metadata(flags, ""))
         .replace("{metadata-admin}\n", &metadata(flags, "admin"))
+        .replace("{metadata-discovery}\n", &metadata(flags, "discovery"))
         .replace("{selector}", &format!("{{ {} }}", selector(flags).join(", ")))
         .replace("{grace}", &(SLEEP_SECONDS + place.stop_seconds() + MARGIN_SECONDS).to_string())
         .replace("{image}", &flags.image.image)

@@ -2,6 +2,7 @@
 
 pub(super) mod args;
 mod compose;
+mod discovery;
 mod kubernetes;
 mod mounts;
 mod place;

@@ -71,11 +71,13 @@ impl Place {
         let mut ports = Vec::new();
         for listener in &self.config.listeners {
             let options = &listener.listen;
-            let by_name = options.routes.mode() == "sni";
+            // Ports are known even where the host is awaited from a Service.
+            let routes = options.routes.told("awaited");
+            let by_name = routes.mode() == "sni";
             let port = |bound, told| Port { listener: &options.name, bound, told, by_name };
-            ports.push(port(options.port, options.routes.bootstrap().1));
-            for (node, bound) in options.routes.bindings() {
-                let told = options.routes.advertised(node).map_or(bound, |(_, told)| told);
+            ports.push(port(options.port, routes.bootstrap().map_or(options.port, |(_, told)| told)));
+            for (node, bound) in routes.bindings() {
+                let told = routes.advertised(node).map_or(bound, |(_, told)| told);
                 ports.push(port(bound, told));
             }
         }

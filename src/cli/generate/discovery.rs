@@ -1,0 +1,66 @@
+//! What pods need to ask the Kubernetes API for the address of a Service: the right to, and a token.
+
+use super::args::Kubernetes;
+use super::place::Place;
+
+/// A token that ends, beside what tells the API by its certificate.
+pub(super) const MOUNT: &str = "            \
+- { name: kubernetes-token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true }\n";
+pub(super) const VOLUME: &str = "        - name: kubernetes-token
+          projected:
+            defaultMode: 288
+            sources:
+              - serviceAccountToken: { path: token, expirationSeconds: 3600 }
+              - configMap: { name: kube-root-ca.crt, items: [{ key: ca.crt, path: ca.crt }] }
+              - downwardAPI: { items: [{ path: namespace, fieldRef: { fieldPath: metadata.namespace } }] }
+";
+
+const OBJECTS: &str = "\
+# May read the service that has the address, and nothing else.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+{metadata-discovery}
+rules:
+  - apiGroups: [\"\"]
+    resources: [services]
+    resourceNames: [{services}]
+    verbs: [get, list, watch]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+{metadata-discovery}
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: {name}-discovery }
+subjects:
+  - { kind: ServiceAccount, name: {name}, namespace: {namespace} }
+---
+";
+
+/// The objects, or nothing where every listener says itself what clients are told.
+pub(super) fn of(place: &Place, flags: &Kubernetes) -> Result<String, String> {
+    let listeners = &place.config.listeners;
+    let services: Vec<_> = listeners.iter().filter_map(|listener| listener.advertised.as_ref()).collect();
+    if services.is_empty() {
+        return Ok(String::new());
+    }
+    let Some(namespace) = &flags.namespace else {
+        return Err(
+            "`advertise: { service: … }` needs a right to read that service, which is given to a namespace: \
+                    name it with --namespace"
+                .to_owned(),
+        );
+    };
+    if let Some(other) = services.iter().find_map(|service| service.namespace.as_deref())
+        && other != namespace
+    {
+        return Err(format!(
+            "the service that has the address is in namespace `{other}`, and the pods would be in `{namespace}`: \
+             `--namespace {other}`, or give the right there by hand"
+        ));
+    }
+    let mut names: Vec<&str> = services.iter().map(|service| &*service.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    Ok(OBJECTS.replace("{services}", &names.join(", ")).replace("{namespace}", namespace))
+}
