@@ -38,6 +38,11 @@ def test_it_is_what_the_chart_makes(form):
     assert by_name(objects(configuration(wanted), "--type", FORMS[form])) == by_name(wanted)
 
 
+def ports(items):
+    services = [service["spec"]["ports"] for service in broker_services(items)]
+    return sorted((port["port"], port["targetPort"], port.get("nodePort")) for listed in services for port in listed)
+
+
 def service_type(name):
     return broker_services(rendered(name))[0]["spec"]["type"]
 
@@ -57,18 +62,20 @@ def test_for_every_configuration(name, tmp_path):
     assert done.returncode == 0, done.stderr
     made = [item for item in yaml.safe_load_all(done.stdout) if item]
     assert {item["metadata"]["namespace"] for item in made} == {"gateway"}
-    ports = [[(port["port"], port["targetPort"], port.get("nodePort")) for service in broker_services(items) for port in service["spec"]["ports"]] for items in (made, chart)]
-    assert sorted(ports[0]) == sorted(ports[1])
+    assert ports(made) == ports(chart)
     pods = [deployment(items)["spec"]["template"]["spec"] for items in (made, chart)]
     if name not in OWN_USERS:
         assert pods[0]["securityContext"] == pods[1]["securityContext"]
     for setting in ("terminationGracePeriodSeconds", "automountServiceAccountToken", "enableServiceLinks"):
         assert pods[0][setting] == pods[1][setting], setting
-    for setting in ("securityContext", "startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "args", "ports"):
-        assert pods[0]["containers"][0][setting] == pods[1]["containers"][0][setting], setting
+    containers = [pod["containers"][0] for pod in pods]
+    for setting in ("securityContext", "startupProbe", "readinessProbe", "livenessProbe", "lifecycle", "args"):
+        assert containers[0][setting] == containers[1][setting], setting
+    # With `reload.mode: rollout` the chart lists those of the brokers, too.
+    assert containers[0]["ports"] == containers[1]["ports"][:1]
     rights = [[item["rules"] for item in of_kind(items, "Role")] for items in (made, chart)]
     assert rights[0] == rights[1]
-    paths = [{mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]} for pod in pods]
+    paths = [{mount["mountPath"] for mount in container["volumeMounts"]} for container in containers]
     assert paths[0] <= paths[1], "a folder that no file is in"
     assert configuration(made).strip() == configuration(chart).strip()
     file = tmp_path / "objects.yaml"
