@@ -4,6 +4,7 @@
 mod balancer;
 mod chart;
 mod connect;
+mod distributions;
 mod moving;
 mod msk;
 mod page;
@@ -15,10 +16,15 @@ mod ways;
 
 use std::{
     collections::BTreeSet,
+    net::TcpStream,
     path::{Path, PathBuf},
 };
 
-use self::{chart::Rendered, page::Page, pod::Pod};
+use self::{
+    chart::Rendered,
+    page::Page,
+    pod::{Around, Pod},
+};
 use crate::{
     Result, audit,
     certificates::Pair,
@@ -48,6 +54,10 @@ pub(crate) struct Recipe {
 pub(crate) const RECIPES: &[Recipe] = &[
     strimzi::SCRAM,
     strimzi::MTLS,
+    distributions::CONFLUENT,
+    distributions::KOPERATOR,
+    distributions::BITNAMI,
+    distributions::STATEFULSET,
     msk::SCRAM,
     msk::MTLS,
     redpanda::REDPANDA,
@@ -229,7 +239,8 @@ fn try_out<'lab>(
         Way::Proxy => (&[], &ports),
     };
     pod::serve(lab, forwarded, &brokers, rendered.hides_clients())?;
-    let mut pod = Pod::start(lab, name, &rendered, &made.secrets, &made.hosts(place), &made.roots)?;
+    let around = Around { secrets: &made.secrets, hosts: &made.hosts(place), roots: &made.roots };
+    let mut pod = Pod::start(lab, name, &rendered, &around)?;
     let expected = told(&pod, &page)?;
     for host in expected.iter().chain([&page.bootstrap()?.to_owned()]) {
         let host = host.rsplit_once(':').map_or(host.as_str(), |(host, _)| host);
@@ -269,7 +280,10 @@ fn told(pod: &Pod<'_>, page: &Page) -> Result<Vec<String>> {
 fn leaks_would_count(lab: &Lab, place: &Place, made: &Made) -> Result<()> {
     lab.add_names(Side::Clients, made.hosts(place).trim_end())?;
     let address = format!("{}:{}", place.address(1), made.broker.1);
-    lab.inside(Side::Clients, || Ok(drop(std::net::TcpStream::connect(address))))?;
+    lab.inside(Side::Clients, || {
+        drop(TcpStream::connect(address));
+        Ok(())
+    })?;
     if lab.leaks()? == 0 {
         return Err("a dial of a broker's own address was not counted".into());
     }

@@ -15,8 +15,8 @@ pub(crate) struct Rendered(Vec<Value>);
 
 /// What a folder of the pod holds.
 pub(crate) enum Source {
-    /// The Secret of that name.
-    Secret(String),
+    /// The Secret of that name; where some of its keys are picked, these and the files that they become.
+    Secret(String, Vec<(String, String)>),
     /// A ConfigMap of the chart.
     ConfigMap(Contents),
 }
@@ -71,7 +71,13 @@ impl Rendered {
             let volume = list(&pod["volumes"]).iter().find(|volume| volume["name"] == mount["name"]);
             let volume = volume.ok_or_else(|| format!("no volume for {mount}"))?;
             if volume["secret"].is_object() {
-                return Ok(Source::Secret(text(&volume["secret"]["secretName"])?.to_owned()));
+                let owned = |value: &Value| text(value).map(str::to_owned);
+                let items = list(&volume["secret"]["items"]).iter();
+                let items = items.map(|item| Ok((owned(&item["key"])?, owned(&item["path"])?)));
+                return Ok(Source::Secret(
+                    owned(&volume["secret"]["secretName"])?,
+                    items.collect::<Result<_>>()?,
+                ));
             }
             let name = &volume["configMap"]["name"];
             let found = self.of_kind("ConfigMap").find(|map| map["metadata"]["name"] == *name);

@@ -21,6 +21,16 @@ use crate::{
 /// Secrets by their names.
 pub(crate) type Secrets = std::collections::BTreeMap<String, Contents>;
 
+/// What the cluster and the image give a pod.
+pub(crate) struct Around<'a> {
+    /// The Secrets of its namespace.
+    pub(crate) secrets: &'a Secrets,
+    /// The names that the cluster's DNS knows, as lines of a hosts file.
+    pub(crate) hosts: &'a str,
+    /// The authorities of the image, in PEM.
+    pub(crate) roots: &'a str,
+}
+
 /// A running pod; dropping it kills the gateway.
 pub(crate) struct Pod<'lab> {
     /// The gateway in it.
@@ -30,25 +40,23 @@ pub(crate) struct Pod<'lab> {
 }
 
 impl<'lab> Pod<'lab> {
-    /// Lays the pod out, has its configuration validated and routed, starts the gateway and waits until it is ready.
-    /// `hosts` are the lines of names that the cluster's DNS would know, `roots` the authorities of the image.
+    /// Lays the pod out, has its configuration validated, starts the gateway and waits until it is ready.
     pub(crate) fn start(
         lab: &'lab Lab,
         name: &str,
         rendered: &Rendered,
-        secrets: &Secrets,
-        hosts: &str,
-        roots: &str,
+        around: &Around<'_>,
     ) -> Result<Self> {
-        let place = Place::new(lab, name, hosts, roots)?;
+        let secrets = around.secrets;
+        let place = Place::new(lab, name, around)?;
         let mut folders = Vec::new();
         for (path, source) in rendered.mounts()? {
             let inside = path.strip_prefix("/etc/").ok_or_else(|| format!("{path} is not in /etc"))?;
             let mut folder = Folder::new(place.etc.join(inside))?;
             match source {
                 Source::ConfigMap(contents) => folder.put(&contents)?,
-                Source::Secret(name) => {
-                    folder.put(secret(secrets, &name)?)?;
+                Source::Secret(name, items) => {
+                    folder.put(&picked(secret(secrets, &name)?, &items)?)?;
                     folders.push((name, folder));
                 }
             }
@@ -118,6 +126,18 @@ fn secret<'a>(secrets: &'a Secrets, name: &str) -> Result<&'a Contents> {
     secrets.get(name).ok_or_else(|| format!("the values name the Secret {name}, which is not there").into())
 }
 
+/// The keys of a Secret that the pod is given; all where none is picked.
+fn picked(contents: &Contents, items: &[(String, String)]) -> Result<Contents> {
+    if items.is_empty() {
+        return Ok(contents.clone());
+    }
+    let pick = |(key, path): &(String, String)| {
+        let bytes = contents.get(key).ok_or_else(|| format!("no {key} in the Secret"))?;
+        Ok((path.clone(), bytes.clone()))
+    };
+    items.iter().map(pick).collect()
+}
+
 /// The pod's `/etc`.
 struct Place<'lab> {
     lab: &'lab Lab,
@@ -125,13 +145,13 @@ struct Place<'lab> {
 }
 
 impl<'lab> Place<'lab> {
-    fn new(lab: &'lab Lab, name: &str, hosts: &str, roots: &str) -> Result<Self> {
+    fn new(lab: &'lab Lab, name: &str, around: &Around<'_>) -> Result<Self> {
         let etc = lab.root().join("pods").join(name);
         fs::create_dir_all(etc.join("ssl/certs"))?;
-        fs::write(etc.join("hosts"), format!("127.0.0.1 localhost\n{hosts}"))?;
+        fs::write(etc.join("hosts"), format!("127.0.0.1 localhost\n{}", around.hosts))?;
         // All addresses of a name count, as those of a headless Service do.
         fs::write(etc.join("host.conf"), "multi on\n")?;
-        fs::write(etc.join("ssl/certs/ca-certificates.crt"), roots)?;
+        fs::write(etc.join("ssl/certs/ca-certificates.crt"), around.roots)?;
         Ok(Self { lab, etc })
     }
 
