@@ -26,6 +26,8 @@ pub(crate) enum Mood {
     Endless,
     /// Not at all.
     Silent,
+    /// With 410 to every watch: it begins where nothing is known any more.
+    Expired,
     /// With everything there is, whatever was asked for.
     Deaf,
 }
@@ -157,13 +159,20 @@ async fn answer(
         Mood::Endless => loop {
             stream.write_all(&[b' '; 65_536]).await?;
         },
-        Mood::Well | Mood::Deaf | Mood::Status(_) | Mood::Silent if !target.contains("watch=true") => {
+        Mood::Well | Mood::Deaf | Mood::Expired | Mood::Status(_) | Mood::Silent
+            if !target.contains("watch=true") =>
+        {
             let items = now.services.iter().filter(|(name, _)| is_it(name));
             let items: Vec<_> = items.map(|(name, ingress)| object(name, ingress, now.version)).collect();
             let metadata = json!({ "resourceVersion": now.version.to_string() });
             let list =
                 json!({ "kind": "ServiceList", "apiVersion": "v1", "metadata": metadata, "items": items });
             stream.write_all(list.to_string().as_bytes()).await
+        }
+        Mood::Expired => {
+            let said = json!({ "kind": "Status", "code": 410, "reason": "Expired", "message": "too old" });
+            let line = json!({ "type": "ERROR", "object": said }).to_string() + "\n";
+            stream.write_all(line.as_bytes()).await
         }
         Mood::Well | Mood::Deaf | Mood::Status(_) | Mood::Silent => {
             // What changed since the list that the watch goes on from is told at once.

@@ -236,6 +236,19 @@ async fn an_api_that_is_broken_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_watch_that_expired_begins_anew() {
+    let house = House::new().await;
+    house.api.is(Mood::Expired);
+    house.api.has(SERVICE, json!([{ "hostname": "lb.example.com" }]));
+    house.until_told("lb.example.com").await;
+    until("410 is counted", async || house.errors("expired").await > 0.0).await;
+    house.api.has(SERVICE, json!([{ "hostname": "next.example.com" }]));
+    house.until_told("next.example.com").await;
+    house.until_said("ok", "clients are told next.example.com").await;
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn an_api_that_does_not_answer_holds_nothing_up() {
     let house = House::new().await;
     house.api.is(Mood::Silent);
