@@ -99,7 +99,7 @@ impl Follower {
     }
 
     /// Takes what the Service has now.
-    pub(super) fn observed(&self, found: Found) {
+    pub fn observed(&self, found: Found) {
         let mut known = self.known();
         if self.signal.is_draining() {
             return;
@@ -148,7 +148,7 @@ impl Follower {
     }
 
     /// Takes that the API could not be asked.
-    pub(super) fn failed(&self, error: &Error) {
+    pub fn failed(&self, error: &Error) {
         let trouble = error.trouble();
         self.following.counts.failed(trouble);
         // Asking anew is all that it takes.
@@ -158,7 +158,7 @@ impl Follower {
     }
 
     /// Takes that the API answered.
-    pub(super) fn heard(&self) {
+    pub fn heard(&self) {
         self.following.counts.heard();
     }
 
