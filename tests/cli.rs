@@ -364,7 +364,8 @@ admin: { bind: 0.0.0.0:9910 }
     assert_eq!(service["environment"]["KAFKA_PASSWORD"], "${KAFKA_PASSWORD:?}");
     assert_eq!(service["stop_grace_period"], "70s");
     assert_eq!(service["sysctls"]["net.ipv4.ip_unprivileged_port_start"], 0);
-    assert_eq!(service["volumes"][0]["source"], "./gatehouse.yaml");
+    assert_eq!(service["volumes"][0]["source"], "./");
+    assert_eq!(service["command"][2], "/etc/gatehouse/config/gatehouse.yaml");
     assert_eq!(service["volumes"][1]["source"], "./brokers-ca");
     assert_eq!(service["volumes"][1]["target"], "/etc/gatehouse/brokers-ca");
 }

@@ -1,10 +1,14 @@
 //! A compose file for the gateway alone: the brokers are where they are.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::args::Image;
 use super::mounts;
 use super::place::{Place, Port};
+
+/// Where the container has the configuration.
+const HOME: &str = "/etc/gatehouse/config";
 
 /// Seconds beyond the hard stop.
 const MARGIN_SECONDS: u64 = 10;
@@ -13,13 +17,10 @@ const MARGIN_SECONDS: u64 = 10;
 pub(super) fn file(place: &Place, image: &Image) -> Result<String, String> {
     let mounts = mounts::of(&place.needs)?;
     let ports = place.ports();
-    let path =
-        place.path.as_ref().map_or_else(|| "./gatehouse.yaml".to_owned(), |path| path.display().to_string());
-    let path = if path.starts_with(['/', '.']) { path } else { format!("./{path}") };
+    let (folder, name) = source(place.path.as_deref());
     let mut text = format!(
-        "# Written by `gatehouse generate compose`. A changed configuration is taken in by `docker compose kill -s HUP \
-         gatehouse`.\n\
-         services:\n  gatehouse:\n    image: {}\n    command: [run, --config, /etc/gatehouse/config/gatehouse.yaml]\n",
+        "# Written by `gatehouse generate compose`.\nservices:\n  gatehouse:\n    image: {}\n    \
+         command: [run, --config, \"{HOME}/{name}\"]\n",
         image.image
     );
     let mut line = |spaces: usize, what: &str| {
@@ -54,15 +55,23 @@ pub(super) fn file(place: &Place, image: &Image) -> Result<String, String> {
     line(4, "volumes:");
     line(
         6,
-        &format!(
-            "- {{ type: bind, source: {path}, target: /etc/gatehouse/config/gatehouse.yaml, read_only: true }}"
-        ),
+        "# The folder and not the file: an editor puts a new file in the place of the old one, and the gateway follows.",
     );
+    line(6, &format!("- {{ type: bind, source: \"{folder}\", target: {HOME}, read_only: true }}"));
     for mount in mounts {
         let (folder, volume) = (mount.folder.display(), &mount.volume);
         line(6, &format!("- {{ type: bind, source: ./{volume}, target: {folder}, read_only: true }}"));
     }
     Ok(text)
+}
+
+/// The folder of the configuration as compose wants it, and the file in it.
+fn source(path: Option<&Path>) -> (String, String) {
+    let Some(path) = path else { return ("./".to_owned(), "gatehouse.yaml".to_owned()) };
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = path.parent().unwrap_or(Path::new("")).display().to_string();
+    // What begins otherwise is the name of a volume.
+    (if folder.starts_with(['/', '.']) { folder } else { format!("./{folder}") }, name)
 }
 
 /// Ports that follow each other, as one entry: outside and inside.
