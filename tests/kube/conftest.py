@@ -48,6 +48,9 @@ def new_namespace(cluster):
         return made[-1]
 
     yield make
+    if "APISERVER" not in cluster.processes:
+        # A test that failed left it stopped.
+        cluster.start_api_server()
     for name in made:
         # Node ports are those of the whole cluster, so services are gone when the next test begins.
         cluster.kubectl("delete", "services", "--all", "--namespace", name)
