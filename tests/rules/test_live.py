@@ -1,7 +1,6 @@
 """A real Prometheus beside a real gateway under traffic: the rules load, and every panel shows something."""
 
 import json
-import pathlib
 import shutil
 import signal
 import socket
