@@ -35,7 +35,7 @@ fn plan() -> Plan {
                 (plan.rounds, plan.round, plan.idle) = (3, Duration::from_millis(400), 1_000);
             }
             // That every row runs; its figures mean little.
-            "--once" => (plan.rounds, plan.round, plan.idle) = (1, Duration::from_millis(100), 100),
+            "--once" => (plan.rounds, plan.round, plan.idle) = (1, Duration::from_millis(300), 200),
             "--rounds" => plan.rounds = arguments.next().and_then(|n| n.parse().ok()).expect("--rounds N"),
             "--rows" => {
                 plan.rows = arguments.next().expect("--rows P1,P2").split(',').map(str::to_owned).collect();
@@ -63,7 +63,19 @@ fn main() {
         }
         let peers = peers::start(sink, secure);
         for row in rows {
-            table::print(row, &rows::run(row, &peers, &plan));
+            table::print(row, &measured(row, &peers, &plan));
         }
     }
+}
+
+/// A row in which the gateway carried something: on a busy machine a short round may end before it does.
+fn measured(row: &rows::Row, peers: &[peers::Peer], plan: &Plan) -> rows::Measured {
+    for _ in 0..10 {
+        let measured = rows::run(row, peers, plan);
+        let of_gateway = measured.peers.iter().find(|(name, _)| *name == peers::GATEWAY);
+        if of_gateway.is_some_and(|(_, values)| values.as_ref().is_some_and(|v| !v.first.is_empty())) {
+            return measured;
+        }
+    }
+    panic!("the gateway carried nothing in ten runs of {}", row.name);
 }
