@@ -41,7 +41,15 @@ struct Known {
     /// Since when that is what clients are told.
     since: Option<SystemTime>,
     /// Why that may not be what it has now.
-    trouble: Option<(String, SystemTime)>,
+    trouble: Option<Trouble>,
+}
+
+#[derive(Clone, Debug)]
+struct Trouble {
+    why: String,
+    since: SystemTime,
+    /// Whether the log has it.
+    said: bool,
 }
 
 /// What is known now.
@@ -94,7 +102,7 @@ impl Follower {
             service: self.following.service.clone(),
             told: self.following.routes.load().bootstrap().map(|(host, _)| host.to_owned()),
             since: known.since,
-            trouble: known.trouble.clone(),
+            trouble: known.trouble.as_ref().map(|trouble| (trouble.why.clone(), trouble.since)),
         }
     }
 
@@ -164,10 +172,17 @@ impl Follower {
 
     fn in_trouble(&self, known: &mut Known, code: &'static str, why: &str) {
         let Following { listener, service, routes, fold, .. } = &self.following;
-        let is_news = known.trouble.as_ref().is_none_or(|(before, _)| before != why);
-        let since = known.trouble.take().map_or_else(SystemTime::now, |(_, since)| since);
-        known.trouble = Some((why.to_owned(), since));
-        let Some(repeated) = fold.admit(code, listener).filter(|_| is_news) else { return };
+        let new = Trouble { why: why.to_owned(), since: SystemTime::now(), said: false };
+        let trouble = known.trouble.get_or_insert_with(|| new.clone());
+        if trouble.why != why {
+            *trouble = Trouble { since: trouble.since, ..new };
+        }
+        if trouble.said {
+            return;
+        }
+        // What is folded is said the next time, as long as it lasts.
+        let Some(repeated) = fold.admit(code, listener) else { return };
+        trouble.said = true;
         match routes.load().bootstrap() {
             Some((host, _)) => tracing::warn!(
                 %listener,

@@ -121,7 +121,7 @@ pub type Found = Result<Host, Absence>;
 /// Asks once, with everything that following takes: the Service is listed, and a watch begun.
 ///
 /// # Errors
-/// [`Error`]. Nothing in it waits longer than a minute; put a deadline above it.
+/// [`Error`]. A server that does not answer is given up after some 75 seconds; put a deadline above it.
 pub async fn look(service: &Service) -> Result<Found, Error> {
     api::look(service).await
 }

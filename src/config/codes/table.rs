@@ -346,7 +346,7 @@ nobody that you know. An authority that has run out is still taken, as other pro
         Code::NoService,
         "no address of a Service",
         "`advertise: { service: NAME }` tells clients the address that the load balancer of a Service in Kubernetes
-has, as the Kubernetes API says it. That takes a build with the feature `kubernetes`, as the published images are;
+has, as the Kubernetes API says it. That takes a build with it (`cargo build --features kubernetes`);
 `gatehouse version` shows the features. `service` and `namespace` are names as Kubernetes has them. A listener that
 routes by server name tells clients names and no address, so there is nothing that could come from a Service.",
     ),

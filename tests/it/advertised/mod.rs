@@ -17,7 +17,7 @@ use crate::client::Client;
 use crate::gateway::{PORT, own_address, toy};
 use crate::poll::{in_time, until};
 use crate::tls::files::Files;
-use crate::tls::house;
+use crate::tls::house::{self, Material};
 
 /// A gateway process with one listener, an API that it asks, and brokers.
 struct House {
@@ -291,6 +291,22 @@ async fn a_new_token_is_read_and_a_missing_right_is_named() {
     house.until_said("warn", "resourceNames: [gw-gatehouse], verbs: [get, list, watch]").await;
     house.until_said("warn", "may not read service gateway/gw-gatehouse (403)").await;
     assert!(house.errors("forbidden").await > 0.0);
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_a_warning() {
+    let house = House::new().await;
+    house.api.has(SERVICE, json!([{ "hostname": "lb.example.com" }]));
+    house.until_told("lb.example.com").await;
+    let pair = Material::new().servers.server(&["kafka.example.com"]);
+    let (cert, key) = (house.files.put("tls.crt", &pair.cert), house.files.put("tls.key", &pair.key));
+    let tls = format!("tls: {{ certificates: {{ cert: {}, key: {} }} }}", cert.display(), key.display());
+    house.reload(&service(), &tls).await;
+    house.until_said("warn", "lb.example.com, the address of service gw-gatehouse; no certificate of").await;
+    assert_eq!(house.page("/readyz").await.0, 200);
+    house.api.has(SERVICE, json!([{ "hostname": "kafka.example.com" }]));
+    house.until_said("ok", "clients are told kafka.example.com, the address of service gw-gatehouse").await;
     house.stop().await;
 }
 
