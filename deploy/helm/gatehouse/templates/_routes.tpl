@@ -84,9 +84,10 @@ here, so that services, policies and notes cannot say anything else than the gat
 {{- $text -}}
 {{- end -}}
 
-{{/* dict "where" SETTING "nodes" V: the ranges of node ids, JSON [{first, last}]. */}}
+{{/* dict "where" SETTING "nodes" V "most" N: the ranges of node ids, JSON [{first, last}]; each has N at most. */}}
 {{- define "gatehouse.nodes" -}}
 {{- $where := .where -}}
+{{- $most := .most -}}
 {{- $ranges := list -}}
 {{- range kindIs "slice" .nodes | ternary .nodes (list .nodes) -}}
 {{- $text := include "gatehouse.text" . -}}
@@ -96,6 +97,9 @@ here, so that services, policies and notes cannot say anything else than the gat
 {{- $ends := splitList "-" $text -}}
 {{- if lt (int64 (last $ends)) (int64 (first $ends)) -}}
 {{- fail (printf "config.%s is %q: it ends before it begins" $where $text) -}}
+{{- end -}}
+{{- if gt (add1 (sub (int64 (last $ends)) (int64 (first $ends)))) (int64 $most) -}}
+{{- fail (printf "config.%s is %q: that is more than %d; say which node ids there are" $where $text $most) -}}
 {{- end -}}
 {{- $ranges = append $ranges (dict "first" (int64 (first $ends)) "last" (int64 (last $ends))) -}}
 {{- end -}}
@@ -120,7 +124,11 @@ here, so that services, policies and notes cannot say anything else than the gat
 
 {{/* All routes, as `gatehouse routes -o json` has them: JSON [{listener, mode, node, host, port, bind}], node -1 is bootstrap. */}}
 {{- define "gatehouse.routes" -}}
-{{- $routes := list -}}
+[{{ include "gatehouse.listed" . | trimSuffix "," }}]
+{{- end -}}
+
+{{/* The same without brackets: printed one by one, because a list that grows is copied each time. */}}
+{{- define "gatehouse.listed" -}}
 {{- range $name, $listener := (include "gatehouse.config" . | fromJson).listeners -}}
 {{- $where := printf "listeners.%s" $name -}}
 {{- $bind := include "gatehouse.bind" (dict "name" $name "listener" $listener) -}}
@@ -131,13 +139,13 @@ here, so that services, policies and notes cannot say anything else than the gat
 {{- $port = include "gatehouse.number" (dict "where" (printf "%s.routing.sni.advertised_port" $where) "value" .) -}}
 {{- end -}}
 {{- $route := dict "listener" $name "mode" "sni" "port" (int $port) "bind" (int $bind) -}}
-{{- $routes = append $routes (merge (dict "node" -1 "host" $routing.sni.bootstrap) $route) -}}
+{{- merge (dict "node" -1 "host" $routing.sni.bootstrap) $route | toJson }},
 {{- $where := printf "%s.routing.sni.nodes" $where -}}
 {{- $nodes := kindIs "invalid" $routing.sni.nodes | ternary "0-99" $routing.sni.nodes -}}
-{{- range include "gatehouse.nodes" (dict "where" $where "nodes" $nodes) | fromJsonArray -}}
+{{- range include "gatehouse.nodes" (dict "where" $where "nodes" $nodes "most" 10000) | fromJsonArray -}}
 {{- range $node := untilStep (int .first) (int (add1 .last)) 1 -}}
 {{- $host := replace "{node}" (toString $node) $routing.sni.brokers -}}
-{{- $routes = append $routes (merge (dict "node" $node "host" $host) $route) -}}
+{{- merge (dict "node" $node "host" $host) $route | toJson }},
 {{- end -}}
 {{- end -}}
 {{- else -}}
@@ -157,7 +165,7 @@ here, so that services, policies and notes cannot say anything else than the gat
 {{- end -}}
 {{- $port = default $bind $port -}}
 {{- $route := dict "listener" $name "mode" "port" "host" $host -}}
-{{- $routes = append $routes (merge (dict "node" -1 "port" (int $port) "bind" (int $bind)) $route) -}}
+{{- merge (dict "node" -1 "port" (int $port) "bind" (int $bind)) $route | toJson }},
 {{- $follows := dict "nodes" "0-99" "bind" (add1 $bind) "advertise" (add1 $port) -}}
 {{- $ranges := default (list $follows) (dig "port" "ranges" list $routing) -}}
 {{- range $index, $range := $ranges -}}
@@ -167,15 +175,14 @@ here, so that services, policies and notes cannot say anything else than the gat
 {{- if not (kindIs "invalid" $range.advertise) -}}
 {{- $advertise = include "gatehouse.number" (dict "where" (printf "%s.advertise" $where) "value" $range.advertise) -}}
 {{- end -}}
-{{- $nodes := include "gatehouse.nodes" (dict "where" (printf "%s.nodes" $where) "nodes" $range.nodes) | fromJsonArray | first -}}
+{{- $nodes := include "gatehouse.nodes" (dict "where" (printf "%s.nodes" $where) "nodes" $range.nodes "most" 2768) | fromJsonArray | first -}}
 {{- range $offset := until (int (add1 (sub $nodes.last $nodes.first))) -}}
 {{- $node := add (int64 $nodes.first) $offset -}}
-{{- $routes = append $routes (merge (dict "node" $node "port" (add $advertise $offset) "bind" (add $bind $offset)) $route) -}}
+{{- merge (dict "node" $node "port" (add $advertise $offset) "bind" (add $bind $offset)) $route | toJson }},
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- toJson $routes -}}
 {{- end -}}
 
 {{/* All ports that the listeners bind: JSON [{name, bind}]. The names are those of the services' ports. */}}
