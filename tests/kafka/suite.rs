@@ -133,16 +133,6 @@ fn jobs(plan: &Plan) -> Vec<Job> {
         scenarios.iter().filter(|(name, _)| !plan.direct && is_asked(name)).collect()
     };
     let mut jobs = Vec::new();
-    if let (true, Some(version)) = (plan.scenarios, plan.versions.first()) {
-        jobs.extend([PLAIN, WITH_TLS].map(|list| Usual { version, scenarios: asked(list), matrix: false }));
-    }
-    jobs.extend(plan.versions.iter().map(|version| Usual {
-        version,
-        scenarios: asked(ON_EVERY_VERSION),
-        matrix: plan.matrix,
-    }));
-    jobs.retain(|job| job.matrix || !job.scenarios.is_empty());
-    let mut jobs: Vec<Job> = jobs.into_iter().map(Job::Usual).collect();
     for version in VERSIONS.into_iter().filter(|_| plan.recipes) {
         let wanted = |recipe: &&Recipe| recipe.kafka == version && is_asked(recipe.name);
         let recipes: Vec<&Recipe> = RECIPES.iter().filter(wanted).collect();
@@ -150,6 +140,17 @@ fn jobs(plan: &Plan) -> Vec<Job> {
             jobs.push(Job::Recipes(version, recipes));
         }
     }
+    let mut usual = Vec::new();
+    if let (true, Some(version)) = (plan.scenarios, plan.versions.first()) {
+        usual.extend([PLAIN, WITH_TLS].map(|list| Usual { version, scenarios: asked(list), matrix: false }));
+    }
+    usual.extend(plan.versions.iter().map(|version| Usual {
+        version,
+        scenarios: asked(ON_EVERY_VERSION),
+        matrix: plan.matrix,
+    }));
+    usual.retain(|job| job.matrix || !job.scenarios.is_empty());
+    jobs.extend(usual.into_iter().map(Job::Usual));
     jobs
 }
 
