@@ -10,6 +10,11 @@ const HOME: &str = "/etc/gatehouse";
 /// The folder of the configuration itself.
 const CONFIG: &str = "/etc/gatehouse/config";
 
+/// Volumes and secrets that are there for something else.
+const TAKEN: [&str; 3] = ["config", "environment", "kubernetes-token"];
+/// The longest name of a volume, in characters.
+const VOLUME_CHARS_MAX: usize = 63;
+
 /// A folder of files.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Mount {
@@ -34,10 +39,7 @@ pub(super) fn of(needs: &Needs) -> Result<Vec<Mount>, String> {
     for folder in folders.keys() {
         let shown = folder.display();
         let inside = folders.keys().find(|other| *other != folder && other.starts_with(folder));
-        if !folder.is_absolute()
-            || folder.as_os_str() == "/"
-            || [HOME, CONFIG].iter().any(|own| folder == Path::new(own))
-        {
+        if !folder.is_absolute() || Path::new(CONFIG).starts_with(folder) || folder.starts_with(CONFIG) {
             return Err(format!(
                 "files are mounted by the folder, and `{shown}` cannot be one of them: put them into a folder of their \
                  own, such as `{HOME}/tls`"
@@ -50,7 +52,19 @@ pub(super) fn of(needs: &Needs) -> Result<Vec<Mount>, String> {
             ));
         }
     }
-    Ok(folders.into_iter().map(|(folder, keys)| Mount { volume: volume(&folder), folder, keys }).collect())
+    let mut taken: BTreeSet<String> = TAKEN.map(str::to_owned).into();
+    let mount = |(folder, keys): (PathBuf, _)| {
+        let volume = volume(&folder);
+        if volume.is_empty() || volume.len() > VOLUME_CHARS_MAX || !taken.insert(volume.clone()) {
+            return Err(format!(
+                "the volume of `{}` would be called `{volume}`, which is taken or cannot be: call the folder something \
+                 else",
+                folder.display()
+            ));
+        }
+        Ok(Mount { volume, folder, keys })
+    };
+    folders.into_iter().map(mount).collect()
 }
 
 fn volume(folder: &Path) -> String {
@@ -84,12 +98,22 @@ mod tests {
 
     #[test]
     fn what_cannot_be_mounted_is_refused() {
-        for wrong in
-            ["tls.crt", "tls/tls.crt", "/tls.crt", "/etc/gatehouse/ca.crt", "/etc/gatehouse/config/a.crt"]
-        {
+        for wrong in [
+            "tls.crt",
+            "tls/tls.crt",
+            "/tls.crt",
+            "/etc/ca.crt",
+            "/etc/gatehouse/ca.crt",
+            "/etc/gatehouse/config/a.crt",
+            "/etc/gatehouse/config/tls/a.crt",
+        ] {
             assert!(mounts(&[wrong], &[]).unwrap_err().contains("folder of their own"), "{wrong}");
         }
         let inside = mounts(&["/a/tls/x.crt", "/a/tls/clients/ca.crt"], &[]).unwrap_err();
         assert!(inside.contains("`/a/tls/clients` lies in `/a/tls`"), "{inside}");
+        let long = format!("/{}/ca.crt", "a".repeat(64));
+        for wrong in [&["/config/a.crt"][..], &["/é/a.crt"], &[&long], &["/a/tls/a.crt", "/a-tls/a.crt"]] {
+            assert!(mounts(wrong, &[]).unwrap_err().contains("is taken or cannot be"), "{wrong:?}");
+        }
     }
 }
