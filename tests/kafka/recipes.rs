@@ -18,6 +18,7 @@ use std::{
     collections::BTreeSet,
     net::TcpStream,
     path::{Path, PathBuf},
+    thread,
 };
 
 use self::{
@@ -248,10 +249,16 @@ fn try_out<'lab>(
     }
     leaks_would_count(lab, place, &made)?;
     let _balancer = ways::balancer(lab, balanced)?;
-    for client in place.recipe.clients {
+    // Clients come together: most of the time each of them waits.
+    let come = |client: &str| {
         let arguments = page.arguments(client, &folder, made.password)?;
-        visit(lab, client, &format!("recipe-{name}-{client}"), &expected, arguments)?;
-    }
+        visit(lab, client, &format!("recipe-{name}-{client}"), &expected, arguments)
+    };
+    thread::scope(|scope| {
+        let visits = place.recipe.clients.iter().map(|client| scope.spawn(|| come(client)));
+        let visits: Vec<_> = visits.collect();
+        visits.into_iter().try_for_each(|visit| visit.join().map_err(|_| "a thread panicked")?)
+    })?;
     let mut remarks: Vec<String> = place.recipe.clients.iter().map(|client| (*client).to_owned()).collect();
     if let Some(after) = made.after.take() {
         let (pod, expected, password) = (&mut pod, &expected[..], made.password);
