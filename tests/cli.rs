@@ -891,6 +891,10 @@ fn a_gateway_reloads_its_file_when_it_is_asked_to() {
     assert_eq!((code(&by_file), &json["config"]), (0, &"applied".into()), "{json}");
     assert_eq!(json["changes"][0]["path"], "listeners.external.limits.max_connections");
 
+    // Without an address it is the gateway of the file, with the token that is there.
+    let of_file = run(&["--config", file.path(), "reload"]);
+    assert_eq!((code(&of_file), said(&of_file).matches("GH031").count()), (0, 1), "{}", said(&of_file));
+
     fs::write(&file.0, text.replace("cluster: main", "cluster: nowhere")).unwrap();
     let wrong = reload(&[], "s3cret");
     assert_eq!((code(&wrong), &*printed(&wrong)), (78, ""));
@@ -910,6 +914,24 @@ fn a_gateway_reloads_its_file_when_it_is_asked_to() {
     let gone = reload(&[], "s3cret");
     assert_eq!((code(&gone), said(&gone).contains("cannot be reached")), (69, true), "{}", said(&gone));
     assert_eq!(code(&run(&["reload", "--admin", "https://127.0.0.1:1"])), 2);
+}
+
+#[test]
+fn no_other_gateway_is_asked_than_that_of_the_file() {
+    let said = |output: &Output| String::from_utf8(output.stderr.clone()).unwrap();
+    let (bind, admin) = free_addresses();
+    let text = config(&bind, &admin, "0s");
+    let file = File::new("reload-target.yaml", &text);
+    let away = run(&["--config", file.path(), "reload"]);
+    assert_eq!((code(&away), said(&away).contains(&admin)), (69, true), "{}", said(&away));
+
+    fs::write(&file.0, text.replace("cluster: main", "cluster: nowhere")).unwrap();
+    let wrong = run(&["--config", file.path(), "reload"]);
+    assert_eq!((code(&wrong), said(&wrong).contains("nothing was asked")), (78, true), "{}", said(&wrong));
+
+    fs::write(&file.0, text.replace(&format!("bind: {admin}"), "bind: null")).unwrap();
+    let off = run(&["--config", file.path(), "reload"]);
+    assert_eq!((code(&off), said(&off).contains("send it HUP")), (69, true), "{}", said(&off));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Asks a gateway that runs, over its admin address.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,8 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Exit;
-use super::args::Admin;
-use crate::admin::BIND_DEFAULT;
+use crate::admin::{self, BIND_DEFAULT};
 use crate::logging::chain;
 
 /// The longest answer that is read, in bytes.
@@ -67,17 +67,44 @@ impl Answer {
     }
 }
 
-/// Sends a request without a body that changes something.
-pub(super) async fn post(admin: &Admin, path: &str) -> Result<Answer, Error> {
-    let url = admin.admin.clone().unwrap_or_else(|| format!("http://{BIND_DEFAULT}"));
-    let authority = authority(&url)?;
+/// The gateway that is asked.
+pub(super) struct Target {
+    /// Where its admin address is.
+    pub(super) url: String,
+    /// What it wants to be shown, where the environment has no token.
+    pub(super) token: Option<SecretString>,
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self { url: format!("http://{BIND_DEFAULT}"), token: None }
+    }
+}
+
+impl Target {
+    /// The gateway of a configuration, on this machine; `None` where it cannot be asked.
+    pub(super) fn of(options: admin::Options) -> Option<Self> {
+        let mut bind = options.bind?;
+        if bind.ip().is_unspecified() {
+            bind.set_ip(match bind {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        Some(Self { url: format!("http://{bind}"), token: options.token })
+    }
+}
+
+/// Sends a request without a body that changes something, and waits for the answer.
+pub(super) async fn post(target: &Target, path: &str, patience: Duration) -> Result<Answer, Error> {
+    let authority = authority(&target.url)?;
     let asking = async {
         let stream =
             TcpStream::connect(&authority).await.map_err(|e| Error::Connect(authority.clone(), e))?;
-        ask(stream, request(&authority, path)?, &authority).await
+        ask(stream, request(&authority, path, target)?, &authority).await
     };
-    let waited = timeout(admin.timeout, asking).await;
-    waited.unwrap_or_else(|_| Err(Error::Timeout(authority.clone(), admin.timeout)))
+    let waited = timeout(patience, asking).await;
+    waited.unwrap_or_else(|_| Err(Error::Timeout(authority.clone(), patience)))
 }
 
 async fn ask(stream: TcpStream, request: Request<Empty<Bytes>>, authority: &str) -> Result<Answer, Error> {
@@ -103,14 +130,14 @@ async fn ask(stream: TcpStream, request: Request<Empty<Bytes>>, authority: &str)
     answered.map_err(failed)
 }
 
-fn request(authority: &str, path: &str) -> Result<Request<Empty<Bytes>>, Error> {
+fn request(authority: &str, path: &str, target: &Target) -> Result<Request<Empty<Bytes>>, Error> {
     let mut request = Request::new(Empty::new());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = path.parse().map_err(|_| Error::Url(path.to_owned()))?;
     let host = HeaderValue::from_str(authority).map_err(|_| Error::Url(authority.to_owned()))?;
     request.headers_mut().insert(HOST, host);
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    if let Some(token) = token()? {
+    if let Some(token) = token()?.or_else(|| target.token.clone()) {
         let bearer = format!("Bearer {}", token.expose_secret());
         let mut bearer = HeaderValue::from_str(&bearer).map_err(|_| Error::Token)?;
         bearer.set_sensitive(true);

@@ -161,8 +161,10 @@ Examples:
   gatehouse reload
   GATEHOUSE_ADMIN_TOKEN_FILE=/run/secrets/token gatehouse reload --admin http://10.0.0.7:9910
 
-Needs admin.token of the configuration, in GATEHOUSE_ADMIN_TOKEN or the file that
-GATEHOUSE_ADMIN_TOKEN_FILE names. A gateway follows its file by itself too, and reads it at HUP.
+Asks the gateway of the configuration file that is found here: its admin.bind and admin.token.
+Elsewhere --admin says where it is, and GATEHOUSE_ADMIN_TOKEN, or the file that
+GATEHOUSE_ADMIN_TOKEN_FILE names, has the token, which must be set to reload at all.
+A gateway follows its file by itself too, and reads it at HUP.
 
 Exit codes: 0 done, 69 not reached, 77 token refused, 78 the file is wrong and nothing was changed.")]
     Reload(Reload),
@@ -229,7 +231,7 @@ pub(super) struct Reload {
 /// Flags of every command that asks a gateway which runs.
 #[derive(Args, Debug)]
 pub(super) struct Admin {
-    /// Admin address of the gateway [default: http://127.0.0.1:9910]
+    /// Admin address of the gateway [default: admin.bind of the file, else http://127.0.0.1:9910]
     #[arg(long, value_name = "URL", env = "GATEHOUSE_ADMIN", hide_env_values = true)]
     pub(super) admin: Option<String>,
     /// How long to wait for the answer

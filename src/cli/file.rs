@@ -57,7 +57,7 @@ impl Source {
     /// What the text means, for who only wants to look: keys are not read. What is wrong or doubtful is written
     /// to stderr.
     pub(super) fn load_or_explain(&self) -> Result<Config, Exit> {
-        match self.load(&Surroundings { certificates: false, ..surroundings() }) {
+        match self.load(&without_certificates()) {
             Ok((config, warnings)) => {
                 if !warnings.is_empty() {
                     output::error(&warnings.styled());
@@ -83,6 +83,11 @@ pub(super) fn summary(name: &str, diagnostics: &Diagnostics) -> String {
     let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     let warnings = if warnings == 0 { String::new() } else { format!(", {}", plural(warnings, "warning")) };
     format!("{name}: {}{warnings}; `gatehouse explain {code}` tells more", plural(errors, "error"))
+}
+
+/// Whether the flags name a file, or a default is there.
+pub(super) fn is_there(global: &Global) -> bool {
+    global.config.is_some() || DEFAULTS.iter().any(|path| Path::new(path).exists())
 }
 
 /// Reads the file that the flags name, or the first default that is there.
@@ -116,6 +121,11 @@ pub(super) fn read(global: &Global) -> Result<Source, Exit> {
         Ok(text) => Ok(Source { name: path.display().to_string(), text, path: Some(path.to_owned()) }),
         Err(error) => refuse(&chain(&error)),
     }
+}
+
+/// The same as [`surroundings`], for who does not need what is in the files of keys and certificates.
+pub(super) fn without_certificates() -> Surroundings {
+    Surroundings { certificates: false, ..surroundings() }
 }
 
 /// This process and this machine.

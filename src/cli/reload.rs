@@ -4,13 +4,17 @@ use anstyle::{Effects, Style};
 use hyper::StatusCode;
 use tokio::runtime::Builder;
 
-use super::admin::{self, Answer};
-use super::args::{Format, Reload};
+use super::admin::{self, Answer, Target};
+use super::args::{Format, Global, Reload};
 use super::output::Output;
-use super::{Exit, output};
+use super::{Exit, file, output};
 use crate::admin::state::{self, Change, Configured, Outcome};
 
-pub(super) fn reload(reload: &Reload, output: Output) -> Exit {
+pub(super) fn reload(global: &Global, reload: &Reload, output: Output) -> Exit {
+    let target = match target(global, reload) {
+        Ok(target) => target,
+        Err(exit) => return exit,
+    };
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -19,10 +23,35 @@ pub(super) fn reload(reload: &Reload, output: Output) -> Exit {
         }
     };
     let path = if reload.dry_run { "/api/v1/reload?dry_run=true" } else { "/api/v1/reload" };
-    match runtime.block_on(admin::post(&reload.admin, path)) {
+    match runtime.block_on(admin::post(&target, path, reload.admin.timeout)) {
         Ok(answer) => show(&answer, output),
         Err(error) => admin::explain(&error),
     }
+}
+
+/// The gateway that is asked: the one that the flag names, else the one of the file. Two may run on one machine, so
+/// where there is a file nothing else is guessed.
+fn target(global: &Global, reload: &Reload) -> Result<Target, Exit> {
+    if let Some(url) = &reload.admin.admin {
+        return Ok(Target { url: url.clone(), token: None });
+    }
+    if !file::is_there(global) {
+        return Ok(Target::default());
+    }
+    let source = file::read(global)?;
+    // Its warnings are the gateway's to tell.
+    let (config, _) = source.load(&file::without_certificates()).map_err(|faults| {
+        let exit = source.explain(&faults);
+        output::error("nothing was asked: the address of the gateway is in that file, or in `--admin URL`");
+        exit
+    })?;
+    Target::of(config.admin).ok_or_else(|| {
+        output::error(&format!(
+            "error: {} has no admin address (`admin.bind: null`), so the gateway cannot be asked: send it HUP",
+            source.name
+        ));
+        Exit::Unavailable
+    })
 }
 
 fn show(answer: &Answer, output: Output) -> Exit {
