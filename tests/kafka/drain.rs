@@ -16,10 +16,19 @@ use crate::{
     suite::no_leaks,
 };
 
-/// The balancer leaves the first gateway as soon as that one says that it is not ready, as any balancer does.
+/// A drain of the gateway itself.
 pub(crate) fn run(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
-    let mut first = Gateway::start_with(lab, "gateway-first", &configuration(FIRST, "127.0.0.1:9911"))?;
-    let second = Gateway::start_with(lab, "gateway-second", &configuration(SECOND, "127.0.0.1:9912"))?;
+    let first = Gateway::start_with(lab, "gateway-first", &first())?;
+    let second = Gateway::start_with(lab, "gateway-second", &second())?;
+    let records = hand_over(lab, first)?;
+    second.stop()?;
+    no_leaks(lab)?;
+    Ok(format!("{records} records from idempotent and plain producers, none lost, none doubled"))
+}
+
+/// Stops the first of two gateways under load and gives the number of records that all got through. The balancer
+/// leaves it as soon as it says that it is not ready, as any balancer does.
+pub(crate) fn hand_over(lab: &Lab, mut first: Gateway<'_>) -> Result<u64> {
     let moved = Arc::new(AtomicBool::new(false));
     let _balancer = balancer(lab, &moved)?;
     let mut loads = vec![
@@ -32,10 +41,17 @@ pub(crate) fn run(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
     moved.store(true, Ordering::Relaxed);
     first.wait(LIMIT)?;
     loads.iter_mut().try_for_each(Load::progress)?;
-    let records: u64 = loads.into_iter().map(Load::finish).sum::<Result<u64>>()?;
-    second.stop()?;
-    no_leaks(lab)?;
-    Ok(format!("{records} records from idempotent and plain producers, none lost, none doubled"))
+    loads.into_iter().map(Load::finish).sum()
+}
+
+/// The configuration of the first gateway.
+pub(crate) fn first() -> String {
+    configuration(FIRST, "127.0.0.1:9911")
+}
+
+/// The configuration of the second.
+pub(crate) fn second() -> String {
+    configuration(SECOND, "127.0.0.1:9912")
 }
 
 fn balancer(lab: &Lab, moved: &Arc<AtomicBool>) -> Result<Vec<Relay>> {

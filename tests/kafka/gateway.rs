@@ -4,7 +4,8 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -20,6 +21,9 @@ use crate::{
 
 /// The bootstrap port of the usual listener; broker N is on this port + 1 + N.
 pub(crate) const PORT: u16 = 19092;
+
+/// Where the admin pages are unless a configuration says otherwise.
+const ADMIN: &str = "127.0.0.1:9910";
 
 /// A running gateway; dropping it kills it.
 pub(crate) struct Gateway<'lab> {
@@ -44,22 +48,39 @@ impl<'lab> Gateway<'lab> {
 
     /// Starts one that may never be ready.
     pub(crate) fn launch(lab: &'lab Lab, name: &str, configuration: &str) -> Result<Self> {
+        Self::launch_as(lab, name, configuration, |file| {
+            let mut command = lab.command(Side::Brokers, binary());
+            command.args(["run", "--config"]).arg(file).env("RUST_BACKTRACE", "1");
+            command
+        })
+    }
+
+    /// The same by another command, which is given the configuration's file and must pass signals and exit status on.
+    pub(crate) fn launch_as(
+        lab: &'lab Lab,
+        name: &str,
+        configuration: &str,
+        command: impl FnOnce(&Path) -> Command,
+    ) -> Result<Self> {
         let admin = configuration
             .lines()
             .find_map(|line| line.strip_prefix("admin: { bind: "))
             .and_then(|rest| rest.split([',', ' ']).next());
-        let admin = admin.unwrap_or("127.0.0.1:9910").to_owned();
+        let admin = admin.unwrap_or(ADMIN).to_owned();
         let file = lab.root().join(format!("{name}.yaml"));
         fs::write(&file, configuration)?;
-        let mut command = lab.command(Side::Brokers, binary());
-        command.args(["run", "--config"]).arg(file).env("RUST_BACKTRACE", "1");
-        let process = Process::spawn(lab, name, command)?;
+        let process = Process::spawn(lab, name, command(&file))?;
         Ok(Self { lab, side: Side::Brokers, process, admin })
+    }
+
+    /// One that runs beside the brokers, with its admin pages on the usual port; `process` ends with it.
+    pub(crate) fn attach(lab: &'lab Lab, process: Process) -> Self {
+        Self { lab, side: Side::Brokers, process, admin: ADMIN.to_owned() }
     }
 
     /// One that was started as the process of a pod, with its admin pages on the usual port.
     pub(crate) fn in_pod(lab: &'lab Lab, process: Process) -> Self {
-        Self { lab, side: Side::Pod, process, admin: "127.0.0.1:9910".to_owned() }
+        Self { lab, side: Side::Pod, process, admin: ADMIN.to_owned() }
     }
 
     /// Waits until it says that it is ready.

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::{Result, certificates::Certificates};
+use crate::{Result, certificates::Certificates, podman};
 
 /// Where the gateway listens, as the clients see it.
 pub(crate) const DOOR: &str = "10.77.1.2";
@@ -216,8 +216,9 @@ pub(crate) fn remove_run(id: u32) -> Result<()> {
     Ok(())
 }
 
-/// Ends every process in the namespace and removes it.
+/// Ends every process in the namespace, in containers too, and removes it.
 fn remove(namespace: &str) {
+    podman::remove(namespace);
     if let Ok(pids) = Command::new("ip").args(["netns", "pids", namespace]).stderr(Stdio::null()).output() {
         for pid in String::from_utf8_lossy(&pids.stdout).split_whitespace() {
             drop(Command::new("kill").args(["-9", pid]).stderr(Stdio::null()).status());

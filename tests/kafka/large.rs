@@ -53,6 +53,16 @@ pub(crate) fn run(lab: &Lab, _cluster: &mut Cluster<'_>) -> Result<String> {
     if with_large > with_small + 2048 { Err(remark.into()) } else { Ok(remark) }
 }
 
+/// Writes one frame of 96 MiB through a gateway at `address` to broker 1, from beside it.
+pub(crate) fn write_one(lab: &Lab, address: &str) -> Result<()> {
+    let batch = records::batch(&[&vec![b'x'; 96 * MIB - 1024]])?;
+    let shape = Shape { topic: "large-one", batch, batches: 1, fetch_bytes: 0, fetches: 0 };
+    lab.inside(Side::Brokers, || {
+        fill(&shape, 0)?;
+        produce(&mut Connection::open(&format!("{address}:{}", PORT + 2))?, &shape)
+    })
+}
+
 fn fill(shape: &Shape, batches: usize) -> Result<()> {
     wire::create_topic(&bootstrap(), shape.topic, &[vec![1]], &[("max.message.bytes", "104857600")])?;
     let leader = wire::leaders(&bootstrap(), shape.topic)?.remove(&0).ok_or("no leader")?.1;

@@ -12,6 +12,7 @@ mod endpoints;
 mod faults;
 mod gateway;
 mod golden;
+mod image;
 mod jars;
 mod lab;
 mod large;
@@ -19,6 +20,7 @@ mod listeners;
 mod load;
 mod matrix;
 mod mounted;
+mod podman;
 mod poll;
 mod principals;
 mod process;
@@ -81,6 +83,8 @@ enum What {
     Matrix,
     /// The recipes of docs/recipes, each with the values of its page
     Recipes,
+    /// The image, and the chart's pod, as containers on one version: not part of all, because it wants the image
+    Image,
     /// Capture the frames of tests/golden anew from every version
     Golden,
 }
@@ -118,7 +122,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         return Ok(true);
     }
     match arguments.what {
-        What::Suite => versions.truncate(1),
+        What::Suite | What::Image => versions.truncate(1),
         What::Recipes => versions.clear(),
         _ => (),
     }
@@ -126,6 +130,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let plan = Plan {
         lanes: arguments.lanes,
         scenarios: asked(What::Suite),
+        image: arguments.what == What::Image,
         matrix: asked(What::Matrix),
         recipes: asked(What::Recipes),
         versions,

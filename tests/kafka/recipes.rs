@@ -2,7 +2,7 @@
 //! that configuration, before brokers that have the listener, certificates and login of the distribution.
 
 mod balancer;
-mod chart;
+pub(crate) mod chart;
 mod connect;
 mod distributions;
 mod moving;

@@ -12,6 +12,7 @@ use crate::{
     cluster::Cluster,
     control, drain, endpoints, faults,
     gateway::{self, Gateway},
+    image,
     jars::{Kafka, VERSIONS},
     lab::{self, Lab, Side},
     large, listeners,
@@ -27,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) lanes: usize,
     /// The scenarios on the first version.
     pub(crate) scenarios: bool,
+    /// What the image does in containers, on the first version.
+    pub(crate) image: bool,
     /// The matrix.
     pub(crate) matrix: bool,
     /// The recipes of `docs/recipes`.
@@ -81,6 +84,9 @@ const WITH_TLS: &[Named] = &[
     ("principals", principals::run),
 ];
 
+/// What needs the image, and so is asked for by itself.
+const IMAGE: &[Named] = &[("image", image::run), ("image-pod", image::pod), ("image-arm64", image::arm64)];
+
 /// What one cluster is started for.
 enum Job {
     /// Scenarios, then the matrix.
@@ -119,7 +125,7 @@ pub(crate) fn run(plan: &Plan) -> Count {
 
 /// Those of `names` that no scenario has.
 pub(crate) fn unknown(names: &[String]) -> Vec<&str> {
-    let scenarios = [ON_EVERY_VERSION, PLAIN, WITH_TLS].concat();
+    let scenarios = [ON_EVERY_VERSION, PLAIN, WITH_TLS, IMAGE].concat();
     let known = |name: &&str| {
         scenarios.iter().any(|(known, _)| known == name) || RECIPES.iter().any(|recipe| recipe.name == *name)
     };
@@ -133,6 +139,9 @@ fn jobs(plan: &Plan) -> Vec<Job> {
         scenarios.iter().filter(|(name, _)| !plan.direct && is_asked(name)).collect()
     };
     let mut jobs = Vec::new();
+    if let (true, Some(version)) = (plan.image, plan.versions.first()) {
+        return vec![Job::Usual(Usual { version, scenarios: asked(IMAGE), matrix: false })];
+    }
     for version in VERSIONS.into_iter().filter(|_| plan.recipes) {
         let wanted = |recipe: &&Recipe| recipe.kafka == version && is_asked(recipe.name);
         let recipes: Vec<&Recipe> = RECIPES.iter().filter(wanted).collect();

@@ -37,7 +37,8 @@ impl Rendered {
         Ok(Self(serde_saphyr::from_multiple(&String::from_utf8(output.stdout)?)?))
     }
 
-    fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
+    /// Those of a kind.
+    pub(crate) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
         self.0.iter().filter(move |object| object["kind"] == kind)
     }
 
