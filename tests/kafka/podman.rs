@@ -102,8 +102,9 @@ impl<'lab> Podman<'lab> {
         let id: u32 = self.output(&["inspect", "--format", "{{.State.Pid}}", name])?.parse()?;
         let read = |file: &str| fs::read_to_string(format!("/proc/{id}/{file}"));
         let mounts = read("mountinfo")?;
-        let root = mounts.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-        let root = root.filter(|fields| fields.get(4) == Some(&"/")).last().ok_or("no root")?[5].to_owned();
+        let mut roots = mounts.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        // The last mount of a place is the one that is seen.
+        let root = roots.rfind(|fields| fields.get(4) == Some(&"/")).ok_or("no root")?[5].to_owned();
         Ok(Confinement { id, status: read("status")?, root, memory: memory_limit(&read("cgroup")?)? })
     }
 }
