@@ -30,7 +30,7 @@ NUMBERS = itertools.count(1)
 def cluster(request):
     with ControlPlane() as cluster:
         cluster.kubectl("apply", "--server-side", "--validate=strict", "--filename", os.environ["CRDS"])
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinitions", "--all")
+        cluster.kubectl("wait", "--for=condition=Established", "--timeout=300s", "customresourcedefinitions", "--all")
         yield cluster
     if request.session.testsfailed:
         print(f"\nlogs of the control plane: {cluster.folder}")

@@ -20,7 +20,7 @@ import urllib.request
 
 TOOLS = {name: os.environ[name] for name in ["ETCD", "APISERVER", "CONTROLLERS", "SCHEDULER", "KWOK", "KWOK_STAGES", "KUBECTL"]}
 NODES = {"node-a": "zone-1", "node-b": "zone-1", "node-c": "zone-2"}
-PATIENCE = 120  # seconds until a condition counts as never met: only a failure waits so long
+PATIENCE = 300  # seconds until a condition counts as never met: only a failure waits so long
 
 KUBECONFIG = """
 apiVersion: v1

@@ -43,11 +43,11 @@ def test_installed_upgraded_rolled_back_and_gone(cluster, namespace, program):
     wanted = numbers(release.service(), "targetPort")
     wait_for(lambda: {port for port, _ in release.endpoints("gw-gatehouse")} == wanted, "the new ports lead to pods")
 
-    release.helm("rollback", release.name, "1", "--wait", "--timeout", "120s")
+    release.helm("rollback", release.name, "1", "--wait", "--timeout", "300s")
     assert numbers(release.service(), "port") == {9092, 9093, 9094, 9095} and release.pods() == pods
     assert release.service()["status"]["loadBalancer"]["ingress"][0]["ip"] == "192.0.2.10", "the address is kept throughout"
 
-    release.helm("uninstall", release.name, "--wait", "--timeout", "120s")
+    release.helm("uninstall", release.name, "--wait", "--timeout", "300s")
     wait_for(lambda: everything(cluster, namespace) == before, "nothing is left")
 
 
@@ -156,7 +156,7 @@ def test_three_pods_on_three_nodes_can_be_replaced(cluster, namespace):
     release.install(SETS["ha"])
     pods = wait_for(lambda: len(release.pods()) == 3 and release.pods(), "three pods")
     cluster.kubectl("rollout", "restart", "deployment/gw-gatehouse", "--namespace", namespace)
-    cluster.kubectl("rollout", "status", "deployment/gw-gatehouse", "--namespace", namespace, "--timeout=120s")
+    cluster.kubectl("rollout", "status", "deployment/gw-gatehouse", "--namespace", namespace, "--timeout=300s")
     wait_for(lambda: len(release.pods()) == 3 and not set(release.pods()) & set(pods), "three other pods")
 
 

@@ -22,7 +22,7 @@ def test_applied(cluster, namespace, name, tmp_path):
         if line.startswith("#   kubectl "):
             create_secret(cluster, shlex.split(line)[2:], tmp_path)
     cluster.kubectl("apply", "--validate=strict", "--filename=-", input=text)
-    cluster.kubectl("rollout", "status", "deployment/gw-gatehouse", "--namespace", namespace, "--timeout=60s")
+    cluster.kubectl("rollout", "status", "deployment/gw-gatehouse", "--namespace", namespace, "--timeout=300s")
     pods = cluster.list("pods", namespace)
     assert len(pods) == 2 and all(ready(pod) for pod in pods)
     secrets = {item["metadata"]["name"] for item in cluster.list("secrets", namespace)}
