@@ -105,3 +105,12 @@ fn versions_agree() {
     let channel = toolchain.split('"').nth(1).unwrap();
     assert!(text("deploy/Dockerfile").contains(&format!("rust:{channel}-")), "{channel}");
 }
+
+#[test]
+fn both_images_are_built_with_the_same_features() {
+    let release = text("deploy/release");
+    let features = release.lines().find_map(|line| line.strip_prefix("features=")).unwrap();
+    let dockerfile = text("deploy/Dockerfile");
+    let compiles = dockerfile.lines().find(|line| line.contains("cargo build")).unwrap();
+    assert!(compiles.ends_with(&format!(" --features {features}")), "{compiles}");
+}

@@ -87,7 +87,12 @@ pub(super) fn summary(name: &str, diagnostics: &Diagnostics) -> String {
 
 /// Whether the flags name a file, or a default is there.
 pub(super) fn is_there(global: &Global) -> bool {
-    global.config.is_some() || DEFAULTS.iter().any(|path| Path::new(path).exists())
+    named(global).is_some()
+}
+
+fn named(global: &Global) -> Option<&Path> {
+    let default = || DEFAULTS.iter().map(Path::new).find(|path| path.exists());
+    global.config.as_deref().or_else(default)
 }
 
 /// Reads the file that the flags name, or the first default that is there.
@@ -96,18 +101,12 @@ pub(super) fn read(global: &Global) -> Result<Source, Exit> {
         output::error(&format!("error: {message}"));
         Err(Exit::NoInput)
     };
-    let path = match &global.config {
-        Some(path) => path.as_path(),
-        None => match DEFAULTS.iter().map(Path::new).find(|path| path.exists()) {
-            Some(path) => path,
-            None => {
-                return refuse(&format!(
-                    "no configuration file: neither {} nor {} is there\n\
-                     name one with `--config FILE`, or begin with `gatehouse config example > gatehouse.yaml`",
-                    DEFAULTS[0], DEFAULTS[1]
-                ));
-            }
-        },
+    let Some(path) = named(global) else {
+        return refuse(&format!(
+            "no configuration file: neither {} nor {} is there\n\
+             name one with `--config FILE`, or begin with `gatehouse config example > gatehouse.yaml`",
+            DEFAULTS[0], DEFAULTS[1]
+        ));
     };
     if path == Path::new("-") {
         let mut text = String::new();
