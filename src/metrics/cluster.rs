@@ -222,6 +222,16 @@ impl Cluster {
         Node { up: Some(up), ..node }
     }
 
+    /// Sets which of the nodes that have series are up.
+    pub fn set_up(&self, nodes: impl IntoIterator<Item = (i32, bool)>) {
+        let known = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        for (node, up) in nodes {
+            if let Some(gauge) = known.get(&node).and_then(|node| node.up.as_ref()) {
+                gauge.set(i64::from(up));
+            }
+        }
+    }
+
     /// Sets how many brokers stand outside the ranges of at least one listener.
     pub fn set_unroutable(&self, brokers: usize) {
         self.unroutable.set(i64::try_from(brokers).unwrap_or(i64::MAX));
@@ -265,13 +275,10 @@ impl Node {
         }
     }
 
-    /// Counts a dial, and with it whether the broker is up.
+    /// Counts a dial.
     pub fn dialled(&self, dial: Dial) {
         if let Some(counter) = self.connects.get(dial as usize) {
             counter.inc();
-        }
-        if let Some(up) = &self.up {
-            up.set(i64::from(dial == Dial::Ok));
         }
     }
 

@@ -204,7 +204,7 @@ pub(super) const UPSTREAM_CONNECT_DURATION: Definition = histogram(
 pub(super) const BROKER_UP: Definition = gauge(
     "gatehouse_broker_up",
     &["cluster", "node"],
-    "1 when the last dial to the broker succeeded, or none was needed yet.",
+    "1 when the last dial to the broker's address succeeded, or none was needed yet. What failed is dialled again every 30 s.",
 );
 pub(super) const BROKER_RESPONSES: Definition = counter(
     "gatehouse_broker_responses_total",

@@ -35,6 +35,7 @@ fn used() -> Metrics {
     }
     cluster.node(Some(1)).dialled(Dial::Ok);
     cluster.node(Some(2)).dialled(Dial::Timeout);
+    cluster.set_up([(1, true), (2, false), (4, false)]);
     cluster.node(Some(2)).answered(Duration::from_millis(250));
     cluster.connect_duration.observe(Duration::from_millis(2));
     let handshakes = metrics.handshakes("office");

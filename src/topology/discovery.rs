@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::exchange::{Connection, Error};
-use super::{Discovery, Target, Topology};
+use super::{Discovery, Target, Topology, redial};
 use crate::cluster::Broker;
 use crate::drain;
 use crate::kafka::NodeId;
@@ -49,7 +49,7 @@ pub(super) async fn run(topology: Arc<Topology>, shutdown: drain::Signal) {
     };
     tokio::select! {
         () = shutdown.draining() => {}
-        () = follow => {}
+        _ = async { tokio::join!(follow, redial::run(&topology)) } => {}
     }
 }
 

@@ -1,7 +1,9 @@
 //! Which addresses were reached, which were not, why and since when. No IO.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 use crate::net::HostPort;
 
@@ -53,6 +55,12 @@ struct Record {
     reported: Option<Instant>,
 }
 
+impl Record {
+    fn is_down(&self) -> bool {
+        matches!(self.reach, Reach::Down { .. })
+    }
+}
+
 impl Health {
     /// Whether an address is worth a dial while there are others.
     pub(super) fn is_hopeful(&self, address: &HostPort) -> bool {
@@ -68,6 +76,19 @@ impl Health {
 
     pub(super) fn reach(&self, address: &HostPort) -> Reach {
         self.addresses.get(address).map(|record| record.reach.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn is_down(&self, address: &HostPort) -> bool {
+        self.addresses.get(address).is_some_and(Record::is_down)
+    }
+
+    /// The addresses that are down and that nobody tried for this long, longest ago first.
+    pub(super) fn down_for(&self, untried: Duration, now: Instant) -> Vec<HostPort> {
+        let due =
+            |record: &Record| record.is_down() && now.saturating_duration_since(record.tried) >= untried;
+        let mut due: Vec<_> = self.addresses.iter().filter(|(_, record)| due(record)).collect();
+        due.sort_by_key(|(_, record)| record.tried);
+        due.into_iter().map(|(address, _)| address.clone()).collect()
     }
 
     /// Notes a success; returns since when it had failed.
@@ -145,6 +166,22 @@ mod tests {
         health.failed(&address, "refused".into(), begin);
         assert!(!health.is_hopeful_at(&address, begin + HOPELESS - Duration::from_millis(1)));
         assert!(health.is_hopeful_at(&address, begin + HOPELESS));
+    }
+
+    #[test]
+    fn what_is_down_is_due_after_a_while_longest_ago_first() {
+        let (mut health, begin) = (Health::default(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let [first, second, up]: [HostPort; 3] =
+            ["b:1", "a:1", "c:1"].map(|address| address.parse().unwrap());
+        health.failed(&first, "refused".into(), at(0));
+        health.failed(&second, "refused".into(), at(1));
+        health.reached(&up, at(0));
+        let due = |health: &Health, now| health.down_for(Duration::from_secs(30), at(now));
+        assert_eq!(due(&health, 29), []);
+        assert_eq!(due(&health, 31), [first.clone(), second.clone()]);
+        health.failed(&first, "refused".into(), at(31));
+        assert_eq!(due(&health, 40), [second]);
     }
 
     #[test]

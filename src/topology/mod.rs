@@ -6,6 +6,7 @@ mod discovery;
 pub mod exchange;
 pub mod health;
 pub mod reaching;
+mod redial;
 pub mod survey;
 pub mod table;
 
@@ -288,6 +289,7 @@ impl Topology {
         self.health().keep(addresses.chain(&self.options.load().bootstrap));
         let brokers = table.nodes.len();
         self.table.store(Arc::new(table));
+        self.show_reach();
         drop(replacing);
         change.outdated.iter().for_each(CancellationToken::cancel);
         let mut stand_ins = self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner);

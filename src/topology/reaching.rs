@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::health::Report;
 use super::{Discovery, Target, Topology};
@@ -58,6 +58,7 @@ impl Topology {
         self.metrics.node(target.node.map(|node| node.0)).dialled(Dial::Ok);
         let failed_since = self.health().reached(&target.address, Instant::now());
         if let Some(since) = failed_since {
+            self.show_reach();
             let down = since.elapsed().unwrap_or_default().as_secs();
             let node = target.node.map(|node| node.0);
             tracing::info!(
@@ -74,6 +75,7 @@ impl Topology {
         self.metrics.node(target.node.map(|node| node.0)).dialled(error.dial());
         let error = chain(error);
         let report = self.health().failed(&target.address, error.clone(), Instant::now());
+        self.show_reach();
         if let Some(Report { since, failures }) = report {
             let node = target.node.map(|node| node.0);
             tracing::warn!(
@@ -82,5 +84,14 @@ impl Topology {
                 "the broker cannot be reached",
             );
         }
+    }
+
+    /// Sets the metrics of all nodes by what is known of their addresses, however that came to be known: a
+    /// node may be at a bootstrap address, or have moved.
+    pub(super) fn show_reach(&self) {
+        let health = self.health();
+        let table = self.table.load();
+        self.metrics
+            .set_up(table.nodes.iter().map(|(node, entry)| (node.0, !health.is_down(&entry.address))));
     }
 }

@@ -632,3 +632,43 @@ async fn another_way_of_discovery_takes_effect_at_once() {
     gateway.topology.change(again, reaching, gateway.shutdown.child()).await;
     assert!(stand_in.moved.is_cancelled(), "it need not stand in where the cluster is asked");
 }
+
+#[tokio::test]
+async fn a_broker_that_is_back_is_noticed_though_no_client_dials_it() {
+    let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    silent.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    let address: HostPort = silent.local_addr().unwrap().as_socket().unwrap().to_string().parse().unwrap();
+    let fake = Fake::start().await;
+    fake.lists(&[(0, "127.0.0.1", fake.address.port.into()), (1, "127.0.0.1", address.port.into())]);
+    // The same broker under its bootstrap address alone: what is known is known of the address.
+    let gateway = own(&[&fake.address, &address], NEVER);
+    until("ready", || gateway.ready()).await;
+    let up = |up| {
+        gateway.metrics.render().contains(&format!("gatehouse_broker_up{{cluster=\"main\",node=\"1\"}} {up}"))
+    };
+    assert!(up(1), "nobody tried");
+    let entrance = Target { node: None, address: address.clone(), moved: CancellationToken::new() };
+    assert!(gateway.dial(&entrance, None).await.is_err());
+    assert!(up(0));
+    let dials = |result| {
+        let series =
+            format!("gatehouse_upstream_connects_total{{cluster=\"main\",node=\"1\",result=\"{result}\"}} ");
+        let text = gateway.metrics.render();
+        text.lines().find_map(|line| line.strip_prefix(&series)).unwrap().parse::<u32>().unwrap()
+    };
+    later(redial::AGAIN_AFTER).await;
+    until("dialled again", || dials("failed") == 1).await;
+    assert!(up(0));
+    silent.listen(8).unwrap();
+    later(redial::AGAIN_AFTER).await;
+    until("dialled again", || dials("ok") == 1).await;
+    assert!(up(1));
+    assert!(matches!(gateway.snapshot().brokers[1].2, Reach::Up { .. }));
+}
+
+/// Lets this much time pass, and what looks every few seconds look.
+async fn later(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time + redial::LOOK_EVERY).await;
+    tokio::time::resume();
+}

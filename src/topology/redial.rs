@@ -1,0 +1,51 @@
+//! Dials again what could not be reached: where no client does so, nobody else would notice that it is back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{Target, Topology};
+use crate::net::HostPort;
+
+/// How often it is looked for addresses that are due.
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// For how long an address that failed is left alone, where no client dials it.
+pub(super) const AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// The most dials at a time.
+const AT_ONCE: usize = 16;
+
+/// Never ends.
+pub(super) async fn run(topology: &Arc<Topology>) {
+    loop {
+        sleep(LOOK_EVERY).await;
+        let due = topology.health().down_for(AGAIN_AFTER, Instant::now());
+        let mut dials = JoinSet::new();
+        for target in topology.at(&due).into_iter().take(AT_ONCE) {
+            let topology = Arc::clone(topology);
+            // How it went is remembered where it is dialled.
+            dials.spawn(async move { drop(topology.reach_own(&target).await) });
+        }
+        while dials.join_next().await.is_some() {}
+    }
+}
+
+impl Topology {
+    /// What is at these addresses, in their order: one node each, or else a bootstrap address.
+    fn at(&self, addresses: &[HostPort]) -> Vec<Target> {
+        let table = self.table.load();
+        let target = |address: &HostPort| {
+            let node = table.nodes.iter().find(|(_, entry)| entry.address == *address);
+            node.map(|(node, entry)| entry.target(*node)).unwrap_or_else(|| Target {
+                node: None,
+                address: address.clone(),
+                moved: CancellationToken::new(),
+            })
+        };
+        addresses.iter().map(target).collect()
+    }
+}
