@@ -277,6 +277,22 @@ listeners:
 }
 
 #[test]
+fn routes_of_a_gateway_elsewhere_need_neither_its_secrets_nor_its_variables() {
+    let login = "{ mechanism: PLAIN, username: u, password: { file: /nowhere/password } }";
+    let text = SIX_LINES.replace("9092] }", &format!("9092], discovery: {{ sasl: {login} }} }}"));
+    let file = File::new("elsewhere.yaml", &text);
+    let output = run(&["routes", "-c", file.path()]);
+    assert!(code(&output) == 78 && stderr(&output).contains("/nowhere/password"), "{}", stderr(&output));
+    let output = run(&["routes", "--no-environment", "-c", file.path()]);
+    assert!(code(&output) == 0 && stdout(&output).contains("kafka.example.com:9092"), "{}", stderr(&output));
+
+    let file = File::new("unset.yaml", &SIX_LINES.replace("kafka.example.com", "${GATEHOUSE_NOT_SET}"));
+    let output = run(&["routes", "--no-environment", "-c", file.path()]);
+    assert_eq!((code(&output), stdout(&output)), (78, ""));
+    assert!(stderr(&output).contains("depends on variables that are not set here"), "{}", stderr(&output));
+}
+
+#[test]
 fn validate_reads_the_certificates() {
     let file = File::new(
         "unread.yaml",

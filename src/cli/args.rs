@@ -152,8 +152,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   gatehouse routes
-  gatehouse routes --output json | jq '.[] | select(.node == 3)'")]
-    Routes,
+  gatehouse routes --output json | jq '.[] | select(.node == 3)'
+  gatehouse routes --no-environment --config gatehouse.yaml     where its secrets are not")]
+    Routes(Elsewhere),
     /// Have the gateway that runs read its file again; connections that are not concerned stay
     #[command(after_help = "\
 Examples:
@@ -352,6 +353,13 @@ pub(super) struct Validate {
     /// Write faults as annotations of a workflow
     #[arg(long, value_enum, value_name = "github", hide_possible_values = true)]
     pub(super) format: Option<Annotations>,
+    #[command(flatten)]
+    pub(super) elsewhere: Elsewhere,
+}
+
+/// A flag of commands that look at nothing but the file.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Elsewhere {
     /// The gateway runs elsewhere: do not look at variables, files with secrets and limits of this
     /// machine
     #[arg(long)]

@@ -54,15 +54,22 @@ impl Source {
         }
     }
 
-    /// What the text means, for who only wants to look: keys are not read. What is wrong or doubtful is written
-    /// to stderr.
-    pub(super) fn load_or_explain(&self) -> Result<Config, Exit> {
-        match self.load(&without_certificates()) {
+    /// What the text means, for who only wants to look. What is wrong or doubtful is written to stderr.
+    pub(super) fn load_or_explain(&self, surroundings: &Surroundings) -> Result<Config, Exit> {
+        match self.load(surroundings) {
             Ok((config, warnings)) => {
                 if !warnings.is_empty() {
                     output::error(&warnings.styled());
                 }
                 Ok(config)
+            }
+            Err(diagnostics) if !diagnostics.is_fatal() => {
+                output::error(&diagnostics.styled());
+                output::error(&format!(
+                    "{}: what it comes to depends on variables that are not set here: set them, to any value that is allowed",
+                    self.name
+                ));
+                Err(Exit::Config)
             }
             Err(diagnostics) => Err(self.explain(&diagnostics)),
         }

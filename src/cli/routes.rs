@@ -7,11 +7,11 @@ use std::net::SocketAddr;
 use anstyle::{Effects, Style};
 use serde::Serialize;
 
-use super::args::{Format, Global};
+use super::args::{Elsewhere, Format, Global};
 use super::output::Output;
 use super::{Exit, file};
 use crate::cluster::{NodeRange, Pattern, PortRange, Routes};
-use crate::config::{Config, Listener};
+use crate::config::{Config, Listener, Surroundings};
 
 /// Ranges with more nodes than this are one line.
 const LINES_MAX: i32 = 8;
@@ -32,8 +32,9 @@ struct Route<'c> {
     cluster: &'c str,
 }
 
-pub(super) fn routes(global: &Global, output: Output) -> Exit {
-    let config = match file::read(global).and_then(|source| source.load_or_explain()) {
+pub(super) fn routes(elsewhere: Elsewhere, global: &Global, output: Output) -> Exit {
+    let surroundings = Surroundings { elsewhere: elsewhere.no_environment, ..file::without_certificates() };
+    let config = match file::read(global).and_then(|source| source.load_or_explain(&surroundings)) {
         Ok(config) => config,
         Err(exit) => return exit,
     };

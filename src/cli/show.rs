@@ -19,7 +19,7 @@ pub(super) fn example(output: Output) -> Exit {
 
 /// JSON is YAML: the text can be read by people, programs and, but for the secrets, the gateway.
 pub(super) fn config(global: &Global, output: Output) -> Exit {
-    match file::read(global).and_then(|source| source.load_or_explain()) {
+    match file::read(global).and_then(|source| source.load_or_explain(&file::without_certificates())) {
         Ok(config) => output.json(&effective::config(&config)),
         Err(exit) => exit,
     }

@@ -10,7 +10,7 @@ pub(super) fn validate(validate: &Validate, global: &Global, output: Output) -> 
         Ok(source) => source,
         Err(exit) => return exit,
     };
-    let surroundings = Surroundings { elsewhere: validate.no_environment, ..file::surroundings() };
+    let surroundings = Surroundings { elsewhere: validate.elsewhere.no_environment, ..file::surroundings() };
     let (config, diagnostics) = match source.load(&surroundings) {
         Ok((config, diagnostics)) => (Some(config), diagnostics),
         Err(diagnostics) => (None, diagnostics),
