@@ -419,6 +419,9 @@ admin: { bind: 0.0.0.0:9910 }
         assert!(stderr(&output).contains(says), "{says}: {}", stderr(&output));
         assert!(stdout(&output).is_empty());
     }
+    let both = fit.replace("admin: { bind: 0.0.0.0:9910 }", "").replace("0-2", "0-99");
+    let output = generated(&both, &["kubernetes"]);
+    assert!(stderr(&output).contains("101 ports") && stderr(&output).contains("admin.bind"), "all at once");
     let output = generated(fit, &["kubernetes", "--type", "NodePort"]);
     assert!(code(&output) == 78 && stderr(&output).contains("port 9092, which is no node port"));
     let output = generated(fit, &["kubernetes", "--name", "Gate"]);

@@ -16,11 +16,21 @@ const MARGIN_SECONDS: u64 = 10;
 /// The ports that a node gives away unless the cluster was told otherwise.
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
 
-/// The manifests, or why a pod cannot run this configuration.
-pub(super) fn manifests(place: &Place, flags: &Kubernetes) -> Result<String, String> {
-    let ports = service_ports(place, flags)?;
-    let admin = admin_port(place)?;
-    let mounts = mounts::of(&place.needs)?;
+/// The manifests, or all that keeps a pod from running this configuration.
+pub(super) fn manifests(place: &Place, flags: &Kubernetes) -> Result<String, Vec<String>> {
+    let parts = (
+        service_ports(place, flags),
+        admin_port(place),
+        mounts::of(&place.needs),
+        discovery::of(place, flags),
+    );
+    let (ports, admin, mounts, discovery) = match parts {
+        (Ok(ports), Ok(admin), Ok(mounts), Ok(discovery)) => (ports, admin, mounts, discovery),
+        (ports, admin, mounts, discovery) => {
+            let faults = [ports.err(), admin.err(), mounts.err(), discovery.err()];
+            return Err(faults.into_iter().flatten().collect());
+        }
+    };
     if place.needs.holds_secrets {
         output::error(
             "warning: the file holds a password or a token, and so does the ConfigMap; say `${NAME}` or `{ file: PATH }`",
@@ -28,7 +38,6 @@ pub(super) fn manifests(place: &Place, flags: &Kubernetes) -> Result<String, Str
     }
     let starts_deeper =
         place.text.lines().find(|line| !line.trim().is_empty()).is_some_and(|line| line.starts_with(' '));
-    let discovery = discovery::of(place, flags)?;
     let mut variables = String::new();
     let mut volumes = String::new();
     let mut mounted = String::new();

@@ -27,7 +27,9 @@ pub(super) fn generate(what: &Generate, global: &Global, output: Output) -> Exit
             AlertFormat::PrometheusRule => prometheus_rule(),
         }),
         Generate::Kubernetes(flags) => with_place(global, |place| kubernetes::manifests(place, flags)),
-        Generate::Compose(image) => with_place(global, |place| compose::file(place, image)),
+        Generate::Compose(image) => {
+            with_place(global, |place| compose::file(place, image).map_err(|fault| vec![fault]))
+        }
         Generate::Systemd => with_place(global, |place| Ok(systemd::unit(place))),
     };
     match made {
@@ -36,10 +38,13 @@ pub(super) fn generate(what: &Generate, global: &Global, output: Output) -> Exit
     }
 }
 
-/// Makes something of the configuration; `make` says why it cannot.
-fn with_place(global: &Global, make: impl FnOnce(&Place) -> Result<String, String>) -> Result<String, Exit> {
-    make(&Place::read(global)?).map_err(|message| {
-        output::error(&format!("error: {message}"));
+/// Makes something of the configuration; `make` says all that keeps it from that.
+fn with_place(
+    global: &Global,
+    make: impl FnOnce(&Place) -> Result<String, Vec<String>>,
+) -> Result<String, Exit> {
+    make(&Place::read(global)?).map_err(|faults| {
+        faults.iter().for_each(|fault| output::error(&format!("error: {fault}")));
         Exit::Config
     })
 }
