@@ -9,7 +9,7 @@ import tempfile
 import pytest
 import yaml
 
-from chart import CHART, GATEHOUSE, SETS, broker_services, configuration, notes, render, rendered
+from chart import CHART, GATEHOUSE, HELMS, SETS, Refused, broker_services, configuration, notes, render, rendered
 
 each_set = pytest.mark.parametrize("name", SETS)
 
@@ -120,10 +120,53 @@ def test_the_schema_knows_the_settings_of_the_gateway():
 
 
 def test_variables_reach_the_gateway_as_such():
-    values = {"config": {"admin": {"token": "${GATEHOUSE_ADMIN_TOKEN}"}, "node": {"id": "${HOSTNAME:-gateway}"}}}
+    environment = [{"name": "GATEHOUSE_ADMIN_TOKEN", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]
+    values = {"config": {"admin": {"token": "${GATEHOUSE_ADMIN_TOKEN}"}, "node": {"id": "${HOSTNAME:-gateway}"}}, "extraEnv": environment}
     text = configuration(render(SETS["minimal"], values))
     assert "token: ${GATEHOUSE_ADMIN_TOKEN}\n" in text and "id: ${HOSTNAME:-gateway}\n" in text
     assert gatehouse(text, "validate").returncode == 0
+
+
+def with_password(password, **more):
+    sasl = {"mechanism": "PLAIN", "username": "gatehouse", "password": password}
+    return {"config": {"clusters": {"main": {"discovery": {"sasl": sasl}}}, "log": more.pop("log", None)}, **more}
+
+
+FROM_SECRET = [{"name": "KAFKA_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]
+# What the pods have, or can do without.
+KEPT_ELSEWHERE = {
+    "in a file": with_password({"file": "/etc/gatehouse/login/password"}, mounts={"login": {"secret": "a"}}),
+    "in a variable": with_password("${KAFKA_PASSWORD}", extraEnv=FROM_SECRET),
+    "in a variable that must be there": with_password("${KAFKA_PASSWORD:?no password}", extraEnv=FROM_SECRET),
+    "in a variable by its name": with_password({"env": "KAFKA_PASSWORD"}, extraEnv=FROM_SECRET),
+    "in a variable of a whole Secret": with_password("${KAFKA_PASSWORD}", extraEnvFrom=[{"secretRef": {"name": "a"}}]),
+    "beside a variable with a default": with_password({"env": "KAFKA_PASSWORD"}, extraEnv=FROM_SECRET, log={"level": "${LEVEL:-info}"}),
+    "beside a variable of every container": {"config": {"node": {"id": "${HOSTNAME}"}}},
+    "nowhere: text that looks like a variable": {"config": {"node": {"id": "$${TEXT}"}}},
+    "nowhere: there is none": {"config": {"admin": {"token": ""}}},
+}
+
+
+@pytest.mark.parametrize("values", KEPT_ELSEWHERE.values(), ids=KEPT_ELSEWHERE)
+def test_secrets_that_are_kept_elsewhere_are_taken(values):
+    done = gatehouse(configuration(render(SETS["minimal"], values)), "validate", "--no-environment")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("program", HELMS)
+def test_a_secret_that_is_refused_is_not_shown(program):
+    with pytest.raises(Refused) as refused:
+        render(SETS["minimal"], with_password("hunter2"), program=program)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_the_chart_knows_the_settings_that_hold_secrets():
+    """The gateway paints over a secret in what it shows of a file; the chart has a list of names."""
+    source = (CHART / "templates/_environment.tpl").read_text()
+    listed = set(re.findall(r'"(\w+)"', re.search(r"has \$name \(list ([^)]*)\)", source)[1]))
+    definitions = schema()["$defs"]
+    settings = {name for names in closed(definitions["config"], "", definitions).values() for name in names}
+    assert listed == {name for name in settings if re.search("passw|passphrase|secret|token", name)}
 
 
 DOCS = CHART.parents[2] / "docs"

@@ -85,6 +85,13 @@ def test_selectors_find_the_pods(name):
         assert [item["metadata"]["name"] for item in found] == ["gw-gatehouse-admin"]
 
 
+def test_a_label_of_one_object_wins_over_that_of_all():
+    objects = render(SETS["minimal"], {"commonLabels": {"team": "a", "site": "b"}, "service": {"labels": {"team": "c"}}})
+    [service] = broker_services(objects)
+    assert (service["metadata"]["labels"]["team"], service["metadata"]["labels"]["site"]) == ("c", "b")
+    assert all(item["metadata"]["labels"]["team"] == "a" for item in objects if item is not service)
+
+
 @each_set
 def test_the_pod_of_helm_test_gets_no_clients(name):
     [pod] = of_kind(rendered(name), "Pod")

@@ -28,9 +28,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{ include "gatehouse.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
 {{- end -}}
 
 {{/* The head of an object: dict "root" $ "name" NAME ["labels" MORE] ["annotations" MAP] ["namespace" NAME]. */}}
@@ -40,7 +37,7 @@ metadata:
   namespace: {{ default (include "gatehouse.namespace" .root) .namespace }}
   labels:
     {{- include "gatehouse.labels" .root | nindent 4 }}
-    {{- with .labels }}
+    {{- with merge dict (default dict .labels) .root.Values.commonLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
   {{- with .annotations }}
