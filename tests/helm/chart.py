@@ -80,7 +80,7 @@ def broker_services(objects):
     return [item for item in of_kind(objects, "Service") if not item["metadata"]["name"].endswith("-admin")]
 
 
-def notes(name):
+def notes(name, values=None):
     """What `helm install` prints last. Only a server gets to see it, so here it becomes an object of a copy."""
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder) / "gatehouse"
@@ -88,5 +88,5 @@ def notes(name):
         text = (copy / "templates/NOTES.txt").read_text()
         (copy / "templates/_notes.tpl").write_text('{{ define "notes" }}' + text + "{{ end }}")
         (copy / "templates/notes.yaml").write_text('kind: Notes\ntext: {{ include "notes" . | toJson }}\n')
-        [found] = of_kind(render(SETS[name], chart=copy), "Notes")
+        [found] = of_kind(render(SETS[name], values, chart=copy), "Notes")
         return found["text"]

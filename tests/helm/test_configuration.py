@@ -169,6 +169,44 @@ def test_the_chart_knows_the_settings_that_hold_secrets():
     assert listed == {name for name in settings if re.search("passw|passphrase|secret|token", name)}
 
 
+@each_set
+def test_the_notes_warn_of_nothing(name):
+    assert "WARNING" not in notes(name)
+
+
+OUTSIDE_THE_PROFILE = {
+    "privileged": ({"securityContext": {"privileged": True}}, "securityContext.privileged is true"),
+    "more rights": ({"securityContext": {"allowPrivilegeEscalation": True}}, "allowPrivilegeEscalation is not false"),
+    "more rights by silence": ({"securityContext": {"allowPrivilegeEscalation": None}}, "allowPrivilegeEscalation is not false"),
+    "root": ({"podSecurityContext": {"runAsUser": 0}}, "podSecurityContext.runAsUser is 0"),
+    "root in the container": ({"securityContext": {"runAsUser": 0}}, "WARNING: securityContext.runAsUser is 0"),
+    "maybe root": ({"podSecurityContext": {"runAsNonRoot": False}}, "runAsNonRoot is not true"),
+    "maybe root in the container": ({"securityContext": {"runAsNonRoot": False}}, "runAsNonRoot is not true"),
+    "a capability": ({"securityContext": {"capabilities": {"add": ["NET_BIND_SERVICE", "NET_ADMIN"]}}}, "add has NET_ADMIN"),
+    "all capabilities": ({"securityContext": {"capabilities": {"drop": None}}}, "drop has not ALL"),
+    "all system calls": ({"podSecurityContext": {"seccompProfile": {"type": "Unconfined"}}}, "seccompProfile is not"),
+    "a folder of the node": ({"extraVolumes": [{"name": "a", "hostPath": {"path": "/a"}}]}, "has the folder /a of the node"),
+}
+
+
+@pytest.mark.parametrize("values, says", OUTSIDE_THE_PROFILE.values(), ids=OUTSIDE_THE_PROFILE)
+def test_the_notes_warn_of_what_the_profile_refuses(values, says):
+    lines = [line for line in notes("minimal", values).splitlines() if line.startswith("WARNING: ")]
+    assert len(lines) == 1 and says in lines[0], lines
+
+
+def test_the_one_capability_of_the_profile_is_no_warning():
+    assert "WARNING" not in notes("minimal", {"securityContext": {"capabilities": {"add": ["NET_BIND_SERVICE"]}}})
+
+
+def test_the_notes_warn_of_the_address_of_a_service_of_somebody_else():
+    """Of a Gateway in the same namespace, say: the Role allows it, and nothing says whether it is there."""
+    values = {"service": {"type": "ClusterIP"}, "config": {"listeners": {"external": {"advertise": {"service": "public"}}}}}
+    assert "WARNING: service public, " in notes("discovered", values)
+    [role] = [item for item in render(SETS["discovered"], values) if item["kind"] == "Role"]
+    assert role["rules"][0]["resourceNames"] == ["public"]
+
+
 DOCS = CHART.parents[2] / "docs"
 BLOCKS = {
     f"{page.stem}-{number}": block
