@@ -127,6 +127,50 @@ def test_variables_reach_the_gateway_as_such():
     assert gatehouse(text, "validate").returncode == 0
 
 
+LISTENER = {"bind": "0.0.0.0:9092", "advertise": "kafka.example.com"}
+SNI = {"bind": "0.0.0.0:9443", "tls": {"certificates": {"cert": "a", "key": "b"}}}
+HOSTS = ["kafka", "k-0.kafka.svc.", "k_1", "10.0.0.1", "[fd00::1]", "a b", "ä.example.com", "a/b", "${KAFKA}"]
+ADDRESSES = [*HOSTS, *(f"{host}:9092" for host in HOSTS), ":9092", "kafka:port", "kafka:9092:9092"]
+NAMES = ["a", "A.b-c_9", "9", "a" * 63, "a" * 64, "-a", ".a", "a b", "a/b", "ä"]
+
+
+def file(bootstrap="k:9092", name="a", **listener):
+    return {"clusters": {name: {"bootstrap": bootstrap}}, "listeners": {name: {**LISTENER, **listener}}}
+
+
+def by_name(bootstrap="kafka.example.com", brokers="b{node}.example.com"):
+    return {"clusters": {"a": {"bootstrap": "k:9092"}}, "listeners": {"a": {**SNI, "routing": {"sni": {"bootstrap": bootstrap, "brokers": brokers}}}}}
+
+
+# Where the schema has a pattern, below `$defs`; what to try; and a file that has it.
+IN_SNI = "listener.properties.routing.properties.sni.properties"
+PATTERNS = {
+    "name": ("name.pattern", NAMES, lambda text: file(name=text)),
+    "bootstrap": ("cluster.properties.bootstrap.pattern", ADDRESSES, lambda text: file(text)),
+    "broker": ("broker.pattern", ADDRESSES, lambda text: file([text])),
+    "advertise": ("listener.properties.advertise.pattern", ADDRESSES, lambda text: file(advertise=text)),
+    "sni": (f"{IN_SNI}.bootstrap.pattern", ["k.example.com", "k.example.com:9443", "ä.example.com", "a b", "${KAFKA}"], by_name),
+    "pattern": (
+        f"{IN_SNI}.brokers.pattern",
+        ["b{node}.example.com", "b.example.com", "b{node}.ä.com", "{node}{node}.example.com", "b{node}.${DOMAIN}"],
+        lambda text: by_name(brokers=text),
+    ),
+}
+
+
+@pytest.mark.parametrize("where, tried, written", PATTERNS.values(), ids=PATTERNS)
+def test_the_patterns_of_the_schema_are_the_rules_of_the_gateway(where, tried, written):
+    pattern = schema()["$defs"]
+    for step in where.split("."):
+        pattern = pattern[step]
+    answers = {}
+    for text in tried:
+        done = gatehouse(yaml.safe_dump(written(text), allow_unicode=True, width=1000), "validate", "--no-environment")
+        answers[text] = done.returncode == 0
+    assert {text: bool(re.search(pattern, text)) for text in tried} == answers
+    assert set(answers.values()) == {True, False}
+
+
 def with_password(password, **more):
     sasl = {"mechanism": "PLAIN", "username": "gatehouse", "password": password}
     return {"config": {"clusters": {"main": {"discovery": {"sasl": sasl}}}, "log": more.pop("log", None)}, **more}
