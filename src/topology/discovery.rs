@@ -210,7 +210,11 @@ impl State {
 
     fn failed(&mut self, topology: &Topology, failures: &[Failure]) {
         let now = Instant::now();
-        let tell = |(address, error): &Failure| format!("{address}: {}", chain(error));
+        let tell = |(address, error): &Failure| match error {
+            // It names the address.
+            Error::Dial(error) => chain(error),
+            error => format!("{address}: {}", chain(error)),
+        };
         let told: Vec<_> = failures.iter().take(TOLD_MAX).map(tell).collect();
         let told = told.join("; ");
         let first = self.failing.is_none();
