@@ -285,8 +285,7 @@ impl Topology {
             return None;
         }
         self.metrics.set_nodes(table.nodes.keys().map(|node| node.0));
-        let addresses = table.nodes.values().map(|entry| &entry.address);
-        self.health().keep(addresses.chain(&self.options.load().bootstrap));
+        self.health().keep(table.addresses().chain(&self.options.load().bootstrap));
         let brokers = table.nodes.len();
         self.table.store(Arc::new(table));
         self.show_reach();

@@ -23,9 +23,8 @@ const AT_ONCE: usize = 16;
 pub(super) async fn run(topology: &Arc<Topology>) {
     loop {
         sleep(LOOK_EVERY).await;
-        let due = topology.health().down_for(AGAIN_AFTER, Instant::now());
         let mut dials = JoinSet::new();
-        for target in topology.at(&due).into_iter().take(AT_ONCE) {
+        for target in topology.due() {
             let topology = Arc::clone(topology);
             // How it went is remembered where it is dialled.
             dials.spawn(async move { drop(topology.reach_own(&target).await) });
@@ -35,17 +34,22 @@ pub(super) async fn run(topology: &Arc<Topology>) {
 }
 
 impl Topology {
-    /// What is at these addresses, in their order: one node each, or else a bootstrap address.
-    fn at(&self, addresses: &[HostPort]) -> Vec<Target> {
-        let table = self.table.load();
-        let target = |address: &HostPort| {
-            let node = table.nodes.iter().find(|(_, entry)| entry.address == *address);
+    /// What is to be dialled again: a node, or a bootstrap address at which there is none.
+    fn due(&self) -> Vec<Target> {
+        let (table, options) = (self.table.load(), self.options.load());
+        let mut health = self.health();
+        // A dial that was under way when its node moved leaves the old address behind.
+        health.keep(table.addresses().chain(&options.bootstrap));
+        let due = health.down_for(AGAIN_AFTER, Instant::now());
+        drop(health);
+        let target = |address: HostPort| {
+            let node = table.nodes.iter().find(|(_, entry)| entry.address == address);
             node.map(|(node, entry)| entry.target(*node)).unwrap_or_else(|| Target {
                 node: None,
-                address: address.clone(),
                 moved: CancellationToken::new(),
+                address,
             })
         };
-        addresses.iter().map(target).collect()
+        due.into_iter().take(AT_ONCE).map(target).collect()
     }
 }

@@ -69,6 +69,11 @@ impl fmt::Display for Named<'_> {
 }
 
 impl Table {
+    /// Where the nodes are.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &HostPort> {
+        self.nodes.values().map(|entry| &entry.address)
+    }
+
     /// The table that an answer to the gateway's own request describes: nodes that it does not list
     /// are lost. Of a node that it lists twice, the first address counts.
     pub(super) fn answered(&self, brokers: &[Broker]) -> (Self, Change) {

@@ -666,6 +666,24 @@ async fn a_broker_that_is_back_is_noticed_though_no_client_dials_it() {
     assert!(matches!(gateway.snapshot().brokers[1].2, Reach::Up { .. }));
 }
 
+#[tokio::test]
+async fn an_address_that_is_listed_no_more_is_not_dialled_again() {
+    let (fake, gone) = (Fake::start().await, closed().await);
+    let gateway = own(&[&fake.address, &gone], NEVER);
+    until("ready", || gateway.ready()).await;
+    let target = Target { node: None, address: gone.clone(), moved: CancellationToken::new() };
+    assert!(gateway.dial(&target, None).await.is_err());
+    let (fewer, reaching) = options(&[&fake.address], Discovery::Own(None));
+    gateway.topology.change(fewer, reaching, gateway.shutdown.child()).await;
+    // One that was under way meanwhile.
+    assert!(gateway.dial(&target, None).await.is_err());
+    assert!(gateway.health().is_down(&gone));
+    later(redial::AGAIN_AFTER).await;
+    until("forgotten", || !gateway.health().is_down(&gone)).await;
+    let failed = "gatehouse_upstream_connects_total{cluster=\"main\",node=\"bootstrap\",result=\"failed\"} 2";
+    assert!(gateway.metrics.render().contains(failed), "{}", gateway.metrics.render());
+}
+
 /// Lets this much time pass, and what looks every few seconds look.
 async fn later(time: Duration) {
     tokio::time::pause();
