@@ -289,7 +289,55 @@ fn routes_of_a_gateway_elsewhere_need_neither_its_secrets_nor_its_variables() {
     let file = File::new("unset.yaml", &SIX_LINES.replace("kafka.example.com", "${GATEHOUSE_NOT_SET}"));
     let output = run(&["routes", "--no-environment", "-c", file.path()]);
     assert_eq!((code(&output), stdout(&output)), (78, ""));
-    assert!(stderr(&output).contains("depends on variables that are not set here"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("one or more of `GATEHOUSE_NOT_SET`\n"), "{}", stderr(&output));
+}
+
+/// What this machine's variables say is not so where the gateway runs.
+#[test]
+fn without_the_environment_defaults_count_and_what_has_none_is_named() {
+    let given = |text: &str, arguments: &[&str]| {
+        let file = File::new("given.yaml", text);
+        let mut command = command(arguments);
+        command.args(["-c", file.path()]).envs([("NAME", "here.example.com"), ("BIND", "0.0.0.0:9392")]);
+        command.output().unwrap()
+    };
+    let default = SIX_LINES.replace("kafka.example.com", "${NAME:-kafka.example.com}");
+    let output = given(&default, &["routes", "--no-environment"]);
+    assert!(stdout(&output).contains(" kafka.example.com:9092 "), "{}{}", stdout(&output), stderr(&output));
+    let output = given(&default, &["routes"]);
+    assert!(stdout(&output).contains(" here.example.com:9092 "), "{}", stdout(&output));
+    let wrong = SIX_LINES.replace("0.0.0.0:9092", "${BIND:-nonsense}");
+    assert_eq!(code(&given(&wrong, &["validate"])), 0);
+    assert_eq!(code(&given(&wrong, &["validate", "--no-environment"])), 78);
+
+    let none = SIX_LINES.replace("kafka.example.com", "${NAME}");
+    let output = given(&none, &["routes", "--no-environment"]);
+    assert!(
+        code(&output) == 78 && stderr(&output).contains("one or more of `NAME`\n"),
+        "{}",
+        stderr(&output)
+    );
+    let output = given(&none, &["validate", "--no-environment"]);
+    assert!(stdout(&output).ends_with("\n   to be set where it runs: `NAME`\n"), "{}", stdout(&output));
+    assert!(!stdout(&given(&none, &["validate"])).contains("to be set"));
+
+    let ranges =
+        "    routing: { port: { ranges: [{ nodes: 0-2, bind: 9500 }] } }\nadmin: { bind: 0.0.0.0:9910 }\n";
+    for (bind, port, is_brought) in [("${BIND:-0.0.0.0:9092}", 9092, false), ("${BIND}", 9392, true)] {
+        let text = SIX_LINES.replace("0.0.0.0:9092", bind) + ranges;
+        for (kind, published) in
+            [("kubernetes", format!("targetPort: {port}")), ("compose", format!("{port}:{port}"))]
+        {
+            let output = given(&text, &["generate", kind]);
+            assert!(stdout(&output).contains(&published), "{bind}: {}{}", stdout(&output), stderr(&output));
+            let head = stdout(&output).split("kind: ConfigMap").next().unwrap();
+            assert_eq!(
+                head.contains("BIND"),
+                is_brought,
+                "what decides the ports is brought, or does not count"
+            );
+        }
+    }
 }
 
 #[test]

@@ -361,7 +361,7 @@ pub(super) struct Validate {
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct Elsewhere {
     /// The gateway runs elsewhere: do not look at variables, files with secrets and limits of this
-    /// machine
+    /// machine; where a variable has a default, that counts
     #[arg(long)]
     pub(super) no_environment: bool,
 }

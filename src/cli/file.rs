@@ -7,7 +7,8 @@ use super::args::Global;
 use super::{Exit, output};
 use crate::config::diagnostic::Diagnostics;
 use crate::config::file::Origin;
-use crate::config::{self, Config, FILE_BYTES_MAX, Surroundings};
+use crate::config::yaml::Environment;
+use crate::config::{self, Config, FILE_BYTES_MAX, Surroundings, needs};
 use crate::limits::machine::Machine;
 use crate::logging::chain;
 
@@ -66,13 +67,22 @@ impl Source {
             Err(diagnostics) if !diagnostics.is_fatal() => {
                 output::error(&diagnostics.styled());
                 output::error(&format!(
-                    "{}: what it comes to depends on variables that are not set here: set them, to any value that is allowed",
-                    self.name
+                    "{}: what it comes to follows from variables that have no default, one or more of {}\n\
+                     set them and leave `--no-environment` out: any value that is allowed will do",
+                    self.name,
+                    self.unset(surroundings)
                 ));
                 Err(Exit::Config)
             }
             Err(diagnostics) => Err(self.explain(&diagnostics)),
         }
+    }
+
+    /// The variables that it needs and the surroundings lack, as words for people; empty where there is none.
+    pub(super) fn unset(&self, surroundings: &Surroundings) -> String {
+        let names = needs::variables(&self.text, surroundings);
+        let names = names.iter().filter(|name| !surroundings.environment.contains_key(*name));
+        names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     }
 
     /// Says what is wrong with it.
@@ -132,6 +142,17 @@ pub(super) fn read(global: &Global) -> Result<Source, Exit> {
 /// The same as [`surroundings`], for who does not need what is in the files of keys and certificates.
 pub(super) fn without_certificates() -> Surroundings {
     Surroundings { certificates: false, ..surroundings() }
+}
+
+/// A place of which nothing is known: no variables, so that defaults count, and room for everything.
+pub(super) fn elsewhere() -> Surroundings {
+    Surroundings {
+        environment: Environment::new(),
+        machine: Machine { descriptors: u64::MAX, memory_bytes: u64::MAX },
+        host_name: "gatehouse".to_owned(),
+        elsewhere: true,
+        certificates: false,
+    }
 }
 
 /// This process and this machine.

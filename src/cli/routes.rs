@@ -11,7 +11,7 @@ use super::args::{Elsewhere, Format, Global};
 use super::output::Output;
 use super::{Exit, file};
 use crate::cluster::{NodeRange, Pattern, PortRange, Routes};
-use crate::config::{Config, Listener, Surroundings};
+use crate::config::{Config, Listener};
 
 /// Ranges with more nodes than this are one line.
 const LINES_MAX: i32 = 8;
@@ -33,7 +33,8 @@ struct Route<'c> {
 }
 
 pub(super) fn routes(elsewhere: Elsewhere, global: &Global, output: Output) -> Exit {
-    let surroundings = Surroundings { elsewhere: elsewhere.no_environment, ..file::without_certificates() };
+    let surroundings =
+        if elsewhere.no_environment { file::elsewhere() } else { file::without_certificates() };
     let config = match file::read(global).and_then(|source| source.load_or_explain(&surroundings)) {
         Ok(config) => config,
         Err(exit) => return exit,

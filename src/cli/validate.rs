@@ -3,14 +3,15 @@
 use super::args::{Annotations, Format, Global, Validate};
 use super::output::Output;
 use super::{Exit, file, output};
-use crate::config::{Listener, Surroundings};
+use crate::config::Listener;
 
 pub(super) fn validate(validate: &Validate, global: &Global, output: Output) -> Exit {
     let source = match file::read(global) {
         Ok(source) => source,
         Err(exit) => return exit,
     };
-    let surroundings = Surroundings { elsewhere: validate.elsewhere.no_environment, ..file::surroundings() };
+    let surroundings =
+        if validate.elsewhere.no_environment { file::elsewhere() } else { file::surroundings() };
     let (config, diagnostics) = match source.load(&surroundings) {
         Ok((config, diagnostics)) => (Some(config), diagnostics),
         Err(diagnostics) => (None, diagnostics),
@@ -25,7 +26,10 @@ pub(super) fn validate(validate: &Validate, global: &Global, output: Output) -> 
             }
             if exit == Exit::Done {
                 let from = config.iter().flat_map(|config| &config.listeners).filter_map(from_a_service);
-                output.success(&format!("ok {}{}", source.name, from.collect::<String>()))
+                let unset = Some(source.unset(&surroundings)).filter(|names| !names.is_empty());
+                let unset = unset.map(|names| format!("\n   to be set where it runs: {names}"));
+                let more: String = from.chain(unset).collect();
+                output.success(&format!("ok {}{more}", source.name))
             } else {
                 output::error(&file::summary(&source.name, &diagnostics));
                 Exit::Done

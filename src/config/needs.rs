@@ -24,12 +24,16 @@ const FILES: [&str; 4] = ["cert", "file", "key", "pkcs12"];
 /// Those whose value is the path of a file or a directory, or a list of such.
 const TRUSTED: [&str; 3] = ["ca", "client_ca", "client_crl"];
 
+/// The variables that have no default, set or not; those of `{ env: NAME }` are not among them.
+pub fn variables(source: &str, surroundings: &Surroundings) -> BTreeSet<String> {
+    let bare = Surroundings { environment: Environment::new(), ..surroundings.clone() };
+    yaml::read(source, &bare).unset.into_iter().collect()
+}
+
 /// What the text of a configuration needs; nothing where it is no YAML. A path that holds a variable counts
 /// where the surroundings have the variable.
 pub fn of(source: &str, surroundings: &Surroundings) -> Needs {
-    let bare = Surroundings { environment: Environment::new(), ..surroundings.clone() };
-    let variables = yaml::read(source, &bare).unset.into_iter().collect();
-    let mut needs = Needs { variables, ..Needs::default() };
+    let mut needs = Needs { variables: variables(source, surroundings), ..Needs::default() };
     if let Some(tree) = yaml::read(source, surroundings).tree {
         needs.collect("", &tree);
         needs.holds_secrets = !secrets::of_tree(&tree).is_empty();

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::super::args::Global;
 use super::super::{Exit, file, output};
+use crate::config::Config;
 use crate::config::needs::{self, Needs};
-use crate::config::{Config, Surroundings};
-use crate::limits::machine::{DESCRIPTORS_KEPT, Machine};
+use crate::limits::machine::DESCRIPTORS_KEPT;
 
 /// Open files that are allowed even where fewer would do.
 const DESCRIPTORS_MIN: u64 = 65_536;
@@ -33,25 +33,24 @@ pub(super) struct Place {
 
 impl Place {
     /// Reads the file as one for another machine: secrets need not be here, and its limits are not this one's.
+    /// Of the variables only those count that have no default. They are brought to where it runs; for the others
+    /// nobody brings a value, so there the default is what it comes to.
     pub(super) fn read(global: &Global) -> Result<Self, Exit> {
         let source = file::read(global)?;
-        let mut surroundings = Surroundings {
-            machine: Machine { descriptors: u64::MAX, memory_bytes: u64::MAX },
-            elsewhere: true,
-            ..file::surroundings()
-        };
-        surroundings.environment.entry("HOSTNAME".to_owned()).or_insert_with(|| "gatehouse".to_owned());
+        let mut surroundings = file::elsewhere();
+        let mut here = file::surroundings().environment;
+        here.insert("HOSTNAME".to_owned(), "gatehouse".to_owned());
+        let needed = needs::variables(source.text(), &surroundings);
+        surroundings.environment.extend(here.into_iter().filter(|(name, _)| needed.contains(name)));
         let needs = needs::of(source.text(), &surroundings);
         let (config, warnings) = match source.load(&surroundings) {
             Ok(loaded) => loaded,
             Err(diagnostics) if diagnostics.is_fatal() => return Err(source.explain(&diagnostics)),
             Err(_) => {
-                let unset =
-                    needs.variables.iter().filter(|name| !surroundings.environment.contains_key(*name));
-                let unset = unset.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
                 output::error(&format!(
-                    "error: what is made follows from variables that are not set, one or more of {unset}\n\
-                     set them for this command, too; passwords and tokens need not be here"
+                    "error: what is made follows from variables that are not set, one or more of {}\n\
+                     set them for this command, too; passwords and tokens need not be here",
+                    source.unset(&surroundings)
                 ));
                 return Err(Exit::Config);
             }
