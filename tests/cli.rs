@@ -388,16 +388,53 @@ fn the_unit_for_systemd_has_the_numbers_of_the_configuration() {
     );
     let large =
         format!("{SIX_LINES}shutdown: {{ hard_stop_after: 5m }}\nlimits: {{ max_connections: 100000 }}\n");
-    let file = File::new("a unit.yaml", &large);
-    let output = run(&["generate", "systemd", "-c", file.path()]);
+    let output = generated(&large, &["systemd"]);
     let lines: Vec<&str> = stdout(&output).lines().collect();
-    let run = format!("ExecStart=/usr/local/bin/gatehouse run --config \"{}\"", file.path());
-    for line in
-        [&run, "TimeoutStopSec=330", "LimitNOFILE=262144", "AmbientCapabilities=", "CapabilityBoundingSet="]
+    for line in ["TimeoutStopSec=330", "LimitNOFILE=262144", "AmbientCapabilities=", "CapabilityBoundingSet="]
     {
         assert!(lines.contains(&line), "{line}\n{}", stdout(&output));
     }
     assert_eq!(lines.len(), unit.lines().count());
+    // Not where other tests have their files: the unit has a `/tmp` of its own.
+    let name = format!("/dev/shm/gatehouse $HOME%n \"{}\".yaml", std::process::id());
+    let file = File(PathBuf::from(&name));
+    fs::write(&file.0, SIX_LINES).unwrap();
+    let output = run(&["generate", "systemd", "-c", &name]);
+    let quoted = name.replace('"', "\\\"").replace("$HOME%n", "$$HOME%%n");
+    let line = format!("\nExecStart=/usr/local/bin/gatehouse run --config \"{quoted}\"\n");
+    assert!(stdout(&output).contains(&line), "{line}{}{}", stdout(&output), stderr(&output));
+}
+
+#[test]
+fn the_unit_names_the_variables_and_hides_no_file_that_the_gateway_needs() {
+    let login = "    discovery:
+      sasl:
+        mechanism: PLAIN
+        username: gatehouse
+        password: { env: KAFKA_PASSWORD }
+    tls: { ca: /etc/gatehouse/ca.crt }
+";
+    let text = SIX_LINES.replace("main: { ", "main:\n    ").replace("9092] }\n", &format!("9092]\n{login}"))
+        + "admin:\n  token: ${ADMIN_TOKEN}\n";
+    let output = generated(&text, &["systemd"]);
+    let needed = "\n# This configuration needs: ADMIN_TOKEN, KAFKA_PASSWORD\nEnvironmentFile=-/etc/gatehouse/environment\n";
+    assert!(stdout(&output).contains(needed), "{}{}", stdout(&output), stderr(&output));
+    for (path, says) in [
+        ("/home/me/ca.crt", "`ProtectHome=yes`"),
+        ("/root/ca.crt", "`ProtectHome=yes`"),
+        ("/run/user/0/ca.crt", "`ProtectHome=yes`"),
+        ("/var/tmp/ca.crt", "`PrivateTmp=yes`"),
+        ("certs/ca.crt", "the unit starts in `/`"),
+    ] {
+        let output = generated(&text.replace("/etc/gatehouse/ca.crt", path), &["systemd"]);
+        assert!(code(&output) == 78 && stdout(&output).is_empty(), "{path}");
+        assert!(stderr(&output).contains(path) && stderr(&output).contains(says), "{}", stderr(&output));
+    }
+    let file = File::new("hidden.yaml", SIX_LINES);
+    let output = run(&["generate", "systemd", "-c", file.path()]);
+    assert!(code(&output) == 78 && stderr(&output).contains("`PrivateTmp=yes`"), "{}", stderr(&output));
+    let output = generated(&text.replace("KAFKA_PASSWORD", "\"a b\""), &["systemd"]);
+    assert!(code(&output) == 78 && stderr(&output).contains("called `a b`"), "{}", stderr(&output));
 }
 
 #[test]

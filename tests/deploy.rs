@@ -96,6 +96,19 @@ fn compose_starts_the_brokers_that_the_gateway_asks() {
     assert_eq!(routed, brokers.into_values().collect());
 }
 
+/// A step before the start that fails is restarted whatever it ends with: only the main process counts.
+#[test]
+fn the_unit_gives_up_on_what_does_not_get_better_and_on_nothing_else() {
+    let unit = text("deploy/systemd/gatehouse.service");
+    let (about, service) = unit.split_once("[Service]").unwrap();
+    let has = |part: &str, line: &str| part.lines().any(|other| other == line);
+    assert!(has(about, "StartLimitIntervalSec=0"));
+    for line in ["Restart=on-failure", "RestartSec=5", "RestartPreventExitStatus=2 66 78"] {
+        assert!(has(service, line), "{line}");
+    }
+    assert!(!unit.contains("ExecStartPre="));
+}
+
 #[test]
 fn versions_agree() {
     let version = env!("CARGO_PKG_VERSION");

@@ -37,10 +37,10 @@ pub(super) fn file(place: &Place, image: &Image) -> Result<String, String> {
         line(4, "sysctls: { net.ipv4.ip_unprivileged_port_start: 0 }");
     }
     line(4, &format!("ulimits: {{ nofile: {} }}", place.descriptors()));
-    if !place.needs.variables.is_empty() {
+    if place.brought().next().is_some() {
         line(4, "# From the shell, or from a file `.env` beside this one.");
         line(4, "environment:");
-        for name in &place.needs.variables {
+        for name in place.brought() {
             line(6, &format!("{name}: ${{{name}:?}}"));
         }
     }

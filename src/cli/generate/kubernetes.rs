@@ -41,7 +41,7 @@ pub(super) fn manifests(place: &Place, flags: &Kubernetes) -> Result<String, Vec
     let mut variables = String::new();
     let mut volumes = String::new();
     let mut mounted = String::new();
-    for name in &place.needs.variables {
+    for name in place.brought() {
         let key = format!("{{ name: {}-environment, key: {name} }}", flags.name);
         line(&mut variables, 12, &format!("- {{ name: {name}, valueFrom: {{ secretKeyRef: {key} }} }}"));
     }
@@ -124,7 +124,7 @@ fn head(place: &Place, flags: &Kubernetes, mounts: &[mounts::Mount]) -> String {
          # themselves; admin.bind, node.id, log.level and log.format wait for `kubectl rollout restart deployment/{}`.\n",
         flags.name
     );
-    if mounts.is_empty() && place.needs.variables.is_empty() {
+    if mounts.is_empty() && place.brought().next().is_none() {
         return text;
     }
     let namespace = flags.namespace.as_ref().map(|name| format!(" --namespace {name}")).unwrap_or_default();
@@ -149,7 +149,7 @@ fn create_all(create: &mut impl FnMut(&str, &str), place: &Place, mounts: &[moun
         let folder = Some(format!(" --from-file={}/", mount.volume)).filter(|_| mount.keys.is_empty());
         create(&mount.volume, &files.chain(folder).collect::<String>());
     }
-    let variables = place.needs.variables.iter().map(|name| format!(" --from-literal={name}=..."));
+    let variables = place.brought().map(|name| format!(" --from-literal={name}=..."));
     let variables: String = variables.collect();
     if !variables.is_empty() {
         create("environment", &variables);

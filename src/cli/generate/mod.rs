@@ -6,6 +6,7 @@ mod discovery;
 mod kubernetes;
 mod mounts;
 mod place;
+mod quote;
 mod systemd;
 
 use args::{AlertFormat, Generate};
@@ -30,7 +31,7 @@ pub(super) fn generate(what: &Generate, global: &Global, output: Output) -> Exit
         Generate::Compose(image) => {
             with_place(global, |place| compose::file(place, image).map_err(|fault| vec![fault]))
         }
-        Generate::Systemd => with_place(global, |place| Ok(systemd::unit(place))),
+        Generate::Systemd => with_place(global, systemd::unit),
     };
     match made {
         Ok(text) => output.data(&text),

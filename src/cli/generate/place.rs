@@ -27,7 +27,6 @@ pub(super) struct Place {
     pub(super) text: String,
     pub(super) path: Option<PathBuf>,
     pub(super) config: Config,
-    /// Without `HOSTNAME`, which is set wherever a gateway runs.
     pub(super) needs: Needs,
 }
 
@@ -58,11 +57,18 @@ impl Place {
         if !warnings.is_empty() {
             output::error(&warnings.styled());
         }
-        let needs = Needs {
-            variables: needs.variables.into_iter().filter(|name| name != "HOSTNAME").collect(),
-            ..needs
-        };
+        if let Some(name) = needs.variables.iter().find(|name| !is_variable(name)) {
+            output::error(&format!(
+                "error: nothing can bring a variable that is called `{name}`: take letters, digits and `_`"
+            ));
+            return Err(Exit::Config);
+        }
         Ok(Self { text: source.text().to_owned(), path: source.path().map(Path::to_owned), config, needs })
+    }
+
+    /// The variables that somebody must bring to a container: each has a `HOSTNAME`.
+    pub(super) fn brought(&self) -> impl Iterator<Item = &String> {
+        self.needs.variables.iter().filter(|name| *name != "HOSTNAME")
     }
 
     /// Every port of every listener, the bootstrap port first.
@@ -96,4 +102,10 @@ impl Place {
         let after = self.config.shutdown.hard_stop_after;
         after.as_secs() + u64::from(after.subsec_nanos() > 0)
     }
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
