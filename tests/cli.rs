@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something is not as it should be")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -513,6 +514,107 @@ admin: { bind: 0.0.0.0:9910 }
     assert_eq!(code(&output), 2, "{}", stderr(&output));
     let output = run(&["generate", "systemd", "-c", "/nonexistent/gatehouse.yaml"]);
     assert_eq!(code(&output), 66);
+}
+
+/// The objects of manifests, by their kind; of several of a kind the last.
+fn objects(output: &Output) -> BTreeMap<String, Value> {
+    assert_eq!(code(output), 0, "{}", stderr(output));
+    let read = |text: &str| serde_saphyr::from_str::<Value>(text).unwrap();
+    let objects = stdout(output).split("\n---\n").map(read);
+    objects.map(|object| (object["kind"].as_str().unwrap().to_owned(), object)).collect()
+}
+
+#[test]
+fn names_and_paths_reach_the_other_program_as_they_are() {
+    let folders =
+        ["/etc/gate house/a, b", "/run/{name}/{image}", "/run/#a &b", "/run/$HOME/${A}", "/run/\"x\"\\y"];
+    let ca: Vec<String> =
+        folders.iter().map(|folder| Value::from(format!("{folder}/ca.crt")).to_string()).collect();
+    let ca =
+        format!("clusters:\n  main:\n    bootstrap: kafka-0:9092\n    tls: {{ ca: [{}] }}\n", ca.join(", "));
+    let rest = "\
+listeners:
+  external:
+    bind: 0.0.0.0:9092
+    advertise: kafka.example.com
+    routing: { port: { ranges: [{ nodes: 0-2, bind: 9093 }] } }
+    tls: { certificates: { cert: /run/key/tls.crt, key: /run/key/tls.key } }
+admin:
+  bind: 0.0.0.0:9910
+  token: ${on}
+";
+    let text = format!("{ca}{rest}");
+    let words = ["kubernetes", "--name", "on", "--namespace", "123", "--image", "null:5"];
+    let objects_made = objects(&generated(&text, &words));
+    let deployment = &objects_made["Deployment"];
+    for object in objects_made.values() {
+        let metadata = &object["metadata"];
+        let name = metadata["name"].as_str().unwrap();
+        assert!(name.starts_with("on") && metadata["namespace"] == "123", "{metadata}");
+        assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], "on");
+    }
+    let pod = &deployment["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!((&container["image"], &pod["serviceAccountName"]), (&"null:5".into(), &"on".into()));
+    assert_eq!(
+        (&container["env"][0]["name"], &pod["volumes"][0]["configMap"]["name"]),
+        (&"on".into(), &"on".into())
+    );
+    let mounted = container["volumeMounts"].as_array().unwrap();
+    for folder in folders {
+        assert!(mounted.iter().any(|mount| mount["mountPath"] == folder), "{folder}: {mounted:?}");
+    }
+
+    let name = format!("a $HOME \"{}\".yaml", std::process::id());
+    let file = File(std::env::temp_dir().join(&name));
+    fs::write(&file.0, &text).unwrap();
+    let output = run(&["generate", "compose", "--image", "null:5", "-c", file.path()]);
+    let made: Value = serde_saphyr::from_str(stdout(&output)).unwrap();
+    let service = &made["services"]["gatehouse"];
+    assert_eq!(service["command"][2], format!("/etc/gatehouse/config/{}", name.replace('$', "$$")));
+    assert_eq!((&service["image"], &service["environment"]["on"]), (&"null:5".into(), &"${on:?}".into()));
+    let volumes = service["volumes"].as_array().unwrap();
+    for folder in folders {
+        let folder = folder.replace('$', "$$");
+        assert!(volumes.iter().any(|volume| volume["target"] == folder), "{folder}: {volumes:?}");
+    }
+
+    for (from, to, says) in
+        [("/run/key/tls", "/run/a:b/tls", "a colon"), ("tls.crt", "t ls.crt", "cannot be in a Secret")]
+    {
+        let output = generated(&text.replace(from, to), &["kubernetes"]);
+        assert!(code(&output) == 78 && stderr(&output).contains(says), "{}", stderr(&output));
+    }
+    for wrong in ["5", "null", "@", ":", "a:", "a b:1", "registry:5000/gatehouse", "A:1", "a@sha256:1"] {
+        assert_eq!(code(&generated(&text, &["kubernetes", "--image", wrong])), 2, "{wrong}");
+    }
+    let digest = format!("localhost:5000/a/b-c@sha256:{}", "0".repeat(64));
+    let tagged = format!("a:1@sha256:{}", "0".repeat(64));
+    for right in [&digest, &tagged] {
+        assert_eq!(code(&generated(&text, &["kubernetes", "--image", right])), 0, "{right}");
+    }
+    for wrong in ["-a", "a-", "A", "a.b", "", "a_b"] {
+        let (name, namespace) = (format!("--name={wrong}"), format!("--namespace={wrong}"));
+        assert_eq!(code(&generated(&text, &["kubernetes", &name])), 2, "{wrong}");
+        assert_eq!(code(&generated(&text, &["kubernetes", &namespace])), 2, "{wrong}");
+    }
+}
+
+#[test]
+fn the_text_of_a_configuration_stays_as_it_is_in_a_manifest() {
+    let text = format!(
+        "{SIX_LINES}    routing: {{ port: {{ ranges: [{{ nodes: 0-2, bind: 9093 }}] }} }}\n\
+         admin: {{ bind: 0.0.0.0:9910 }} # {{name}}\n"
+    );
+    let deeper: String = text.lines().map(|line| format!("   {line}\n")).collect();
+    let blanks = format!("            \n\n{text}");
+    let mark = format!("\u{feff}{text}");
+    for text in [&text, &deeper, &blanks, &mark] {
+        let objects = objects(&generated(text, &["kubernetes"]));
+        assert_eq!(objects["ConfigMap"]["data"]["gatehouse.yaml"], text.as_str());
+    }
+    let ends = objects(&generated(&text.replace('\n', "\r\n"), &["kubernetes"]));
+    assert_eq!(ends["ConfigMap"]["data"]["gatehouse.yaml"], text);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What `generate` makes, and the flags of each.
 
 use clap::{Args, Subcommand, ValueEnum};
+use regex_lite::Regex;
 
 /// What to make.
 #[derive(Debug, Subcommand)]
@@ -46,7 +47,7 @@ pub(in crate::cli) struct Kubernetes {
     #[arg(long, default_value = "gatehouse", value_parser = name)]
     pub(super) name: String,
     /// Their namespace [default: the one of `kubectl apply`]
-    #[arg(long, value_parser = name)]
+    #[arg(long, value_parser = namespace)]
     pub(super) namespace: Option<String>,
     #[command(flatten)]
     pub(super) image: Image,
@@ -105,23 +106,37 @@ pub(super) enum AlertFormat {
     PrometheusRule,
 }
 
+/// Whether it is what DNS takes between two dots.
+fn is_label(text: &str) -> bool {
+    let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(is_end) && text.ends_with(is_end) && text.chars().all(|c| is_end(c) || c == '-')
+}
+
 /// A name that services may have, with room for what is put behind it.
 fn name(text: &str) -> Result<String, String> {
-    let fits = text.len() <= 52
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && !text.ends_with('-')
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if fits {
+    if is_label(text) && text.len() <= 52 && text.starts_with(|c: char| c.is_ascii_lowercase()) {
         Ok(text.to_owned())
     } else {
-        Err("take 1 to 52 of a-z, 0-9 and `-`, a letter first".to_owned())
+        Err("take 1 to 52 of a-z, 0-9 and `-`, a letter first and no `-` last".to_owned())
     }
 }
 
+fn namespace(text: &str) -> Result<String, String> {
+    if is_label(text) && text.len() <= 63 {
+        Ok(text.to_owned())
+    } else {
+        Err("take 1 to 63 of a-z, 0-9 and `-`, no `-` first or last".to_owned())
+    }
+}
+
+/// `[REGISTRY[:PORT]/]NAME` and a tag, a digest, or both.
+const IMAGE: &str = "^([A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?/)?[a-z0-9]+(([._]|__|-+|/)[a-z0-9]+)*\
+                     (:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@[a-z0-9]+:[0-9a-f]{32,128})?|@[a-z0-9]+:[0-9a-f]{32,128})$";
+
 fn image(text: &str) -> Result<String, String> {
-    let fits = !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/' | b':' | b'@'));
-    if fits { Ok(text.to_owned()) } else { Err("not the name of an image".to_owned()) }
+    if Regex::new(IMAGE).is_ok_and(|image| image.is_match(text)) {
+        Ok(text.to_owned())
+    } else {
+        Err("not an image with a tag or a digest, such as `registry.example.com/gatehouse:0.1.0`".to_owned())
+    }
 }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::args::Image;
-use super::mounts;
 use super::place::{Place, Port};
+use super::{mounts, quote};
 
 /// Where the container has the configuration.
 const HOME: &str = "/etc/gatehouse/config";
@@ -20,8 +20,9 @@ pub(super) fn file(place: &Place, image: &Image) -> Result<String, String> {
     let (folder, name) = source(place.path.as_deref());
     let mut text = format!(
         "# Written by `gatehouse generate compose`.\nservices:\n  gatehouse:\n    image: {}\n    \
-         command: [run, --config, \"{HOME}/{name}\"]\n",
-        image.image
+         command: [run, --config, {}]\n",
+        quote::compose(&image.image),
+        quote::compose(&format!("{HOME}/{name}"))
     );
     let mut line = |spaces: usize, what: &str| {
         // Writing to a string cannot fail.
@@ -41,7 +42,7 @@ pub(super) fn file(place: &Place, image: &Image) -> Result<String, String> {
         line(4, "# From the shell, or from a file `.env` beside this one.");
         line(4, "environment:");
         for name in place.brought() {
-            line(6, &format!("{name}: ${{{name}:?}}"));
+            line(6, &format!("{}: ${{{name}:?}}", quote::yaml(name)));
         }
     }
     line(4, "ports:");
@@ -57,10 +58,13 @@ pub(super) fn file(place: &Place, image: &Image) -> Result<String, String> {
         6,
         "# The folder and not the file: an editor puts a new file in the place of the old one, and the gateway follows.",
     );
-    line(6, &format!("- {{ type: bind, source: \"{folder}\", target: {HOME}, read_only: true }}"));
+    let mut bind = |source: &str, target: &str| {
+        let (source, target) = (quote::compose(source), quote::compose(target));
+        line(6, &format!("- {{ type: bind, source: {source}, target: {target}, read_only: true }}"));
+    };
+    bind(&folder, HOME);
     for mount in mounts {
-        let (folder, volume) = (mount.folder.display(), &mount.volume);
-        line(6, &format!("- {{ type: bind, source: ./{volume}, target: {folder}, read_only: true }}"));
+        bind(&format!("./{}", mount.volume), &mount.folder.to_string_lossy());
     }
     Ok(text)
 }

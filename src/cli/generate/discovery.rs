@@ -1,7 +1,10 @@
 //! What pods need to ask the Kubernetes API for the address of a Service: the right to, and a token.
 
+use std::collections::BTreeSet;
+
 use super::args::Kubernetes;
 use super::place::Place;
+use super::{quote, template};
 
 /// A token that ends, beside what tells the API by its certificate.
 pub(super) const MOUNT: &str = "            \
@@ -20,7 +23,7 @@ const OBJECTS: &str = "\
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
-{metadata-discovery}
+{metadata}
 rules:
   - apiGroups: [\"\"]
     resources: [services]
@@ -30,15 +33,15 @@ rules:
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
-{metadata-discovery}
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: {name}-discovery }
+{metadata}
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: {role} }
 subjects:
   - { kind: ServiceAccount, name: {name}, namespace: {namespace} }
 ---
 ";
 
-/// The objects, or nothing where every listener says itself what clients are told.
-pub(super) fn of(place: &Place, flags: &Kubernetes) -> Result<String, String> {
+/// The objects, or nothing where every listener says itself what clients are told. `metadata` is theirs, as lines.
+pub(super) fn of(place: &Place, flags: &Kubernetes, metadata: String) -> Result<String, String> {
     let listeners = &place.config.listeners;
     let services: Vec<_> = listeners.iter().filter_map(|listener| listener.advertised.as_ref()).collect();
     if services.is_empty() {
@@ -59,8 +62,13 @@ pub(super) fn of(place: &Place, flags: &Kubernetes) -> Result<String, String> {
              `--namespace {other}`, or give the right there by hand"
         ));
     }
-    let mut names: Vec<&str> = services.iter().map(|service| &*service.name).collect();
-    names.sort_unstable();
-    names.dedup();
-    Ok(OBJECTS.replace("{services}", &names.join(", ")).replace("{namespace}", namespace))
+    let names: BTreeSet<String> = services.iter().map(|service| quote::yaml(&service.name)).collect();
+    let values = [
+        ("metadata", metadata),
+        ("services", names.into_iter().collect::<Vec<_>>().join(", ")),
+        ("role", quote::yaml(&format!("{}-discovery", flags.name))),
+        ("name", quote::yaml(&flags.name)),
+        ("namespace", quote::yaml(namespace)),
+    ];
+    Ok(template::fill(OBJECTS, &values))
 }

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::args::{Kubernetes, ServiceType};
+use super::mounts::{self, Mount};
 use super::place::{Place, Port};
-use super::{discovery, indented, mounts, output};
+use super::{discovery, indented, output, quote, template};
 
 /// The chart's objects; tests/helm holds both against each other.
 const TEMPLATE: &str = include_str!("kubernetes.yaml");
@@ -21,8 +22,8 @@ pub(super) fn manifests(place: &Place, flags: &Kubernetes) -> Result<String, Vec
     let parts = (
         service_ports(place, flags),
         admin_port(place),
-        mounts::of(&place.needs),
-        discovery::of(place, flags),
+        secrets(place),
+        discovery::of(place, flags, metadata(flags, "discovery")),
     );
     let (ports, admin, mounts, discovery) = match parts {
         (Ok(ports), Ok(admin), Ok(mounts), Ok(discovery)) => (ports, admin, mounts, discovery),
@@ -36,58 +37,30 @@ pub(super) fn manifests(place: &Place, flags: &Kubernetes) -> Result<String, Vec
             "warning: the file holds a password or a token, and so does the ConfigMap; say `${NAME}` or `{ file: PATH }`",
         );
     }
-    let starts_deeper =
-        place.text.lines().find(|line| !line.trim().is_empty()).is_some_and(|line| line.starts_with(' '));
-    let mut variables = String::new();
-    let mut volumes = String::new();
-    let mut mounted = String::new();
-    for name in place.brought() {
-        let key = format!("{{ name: {}-environment, key: {name} }}", flags.name);
-        line(&mut variables, 12, &format!("- {{ name: {name}, valueFrom: {{ secretKeyRef: {key} }} }}"));
-    }
-    if !variables.is_empty() {
-        variables.insert_str(0, "          env:\n");
-    }
-    for mount in &mounts {
-        let (volume, folder) = (&mount.volume, mount.folder.display());
-        line(&mut mounted, 12, &format!("- {{ name: {volume}, mountPath: {folder}, readOnly: true }}"));
-        line(&mut volumes, 8, &format!("- name: {volume}"));
-        line(
-            &mut volumes,
-            8,
-            &format!("  secret: {{ secretName: {}-{volume}, defaultMode: 288 }}", flags.name),
-        );
-    }
-    if !discovery.is_empty() {
-        mounted.push_str(discovery::MOUNT);
-        volumes.push_str(discovery::VOLUME);
-    }
     let policy = match flags.r#type {
         ServiceType::LoadBalancer => "  externalTrafficPolicy: Local\n",
         ServiceType::NodePort => "  externalTrafficPolicy: Cluster\n",
         ServiceType::ClusterIp => "",
     };
-    let text = TEMPLATE
-        // Whole lines first: what stands in for them may be nothing.
-        .replace("{environment}\n", &variables)
-        .replace("{mounts}\n", &mounted)
-        .replace("{volumes}\n", &volumes)
-        .replace("{policy}\n", policy)
-        .replace("{ports}\n", &ports)
-        .replace("{discovery}\n", &discovery)
-        .replace("{metadata}\n", &metadata(flags, ""))
-        .replace("{metadata-admin}\n", &metadata(flags, "admin"))
-        .replace("{metadata-discovery}\n", &metadata(flags, "discovery"))
-        .replace("{selector}", &format!("{{ {} }}", selector(flags).join(", ")))
-        .replace("{grace}", &(SLEEP_SECONDS + place.stop_seconds() + MARGIN_SECONDS).to_string())
-        .replace("{image}", &flags.image.image)
-        .replace("{admin}", &admin.to_string())
-        .replace("{name}", &flags.name)
-        .replace("{type}", &format!("{:?}", flags.r#type).replace("Ip", "IP"))
-        .replace("{block}", if starts_deeper { "|2" } else { "|" })
-        // Last: the text is the user's, and nothing in it is replaced.
-        .replace("{configuration}\n", &indented(&place.text, 4));
-    Ok(head(place, flags, &mounts) + &text)
+    let asks = !discovery.is_empty();
+    let values = [
+        ("environment", environment(place, flags)),
+        ("mounts", mounted(&mounts) + if asks { discovery::MOUNT } else { "" }),
+        ("volumes", volumes(&mounts, flags) + if asks { discovery::VOLUME } else { "" }),
+        ("policy", policy.to_owned()),
+        ("ports", ports),
+        ("discovery", discovery),
+        ("metadata", metadata(flags, "")),
+        ("metadata-admin", metadata(flags, "admin")),
+        ("selector", format!("{{ {} }}", selector(flags).join(", "))),
+        ("grace", (SLEEP_SECONDS + place.stop_seconds() + MARGIN_SECONDS).to_string()),
+        ("image", quote::yaml(&flags.image.image)),
+        ("admin", admin.to_string()),
+        ("name", quote::yaml(&flags.name)),
+        ("type", format!("{:?}", flags.r#type).replace("Ip", "IP")),
+        ("configuration", configuration(&place.text)),
+    ];
+    Ok(head(place, flags, &mounts) + &template::fill(TEMPLATE, &values))
 }
 
 fn line(text: &mut String, spaces: usize, what: &str) {
@@ -95,16 +68,81 @@ fn line(text: &mut String, spaces: usize, what: &str) {
     let _ = writeln!(text, "{:spaces$}{what}", "");
 }
 
+/// The file as people wrote it, where YAML can have it so.
+fn configuration(text: &str) -> String {
+    let lines = text.replace("\r\n", "\n");
+    let is_odd =
+        |c: char| (c.is_control() && c != '\n' && c != '\t') || "\u{2028}\u{2029}\u{feff}".contains(c);
+    if lines.contains(is_odd) {
+        return format!("  gatehouse.yaml: {}\n", quote::yaml(text));
+    }
+    // With the depth said: the first line may begin with blanks.
+    format!("  gatehouse.yaml: |2\n{}", indented(&lines, 4))
+}
+
+fn environment(place: &Place, flags: &Kubernetes) -> String {
+    let secret = quote::yaml(&format!("{}-environment", flags.name));
+    let mut text = String::new();
+    for name in place.brought() {
+        let name = quote::yaml(name);
+        let from = format!("{{ secretKeyRef: {{ name: {secret}, key: {name} }} }}");
+        line(&mut text, 12, &format!("- {{ name: {name}, valueFrom: {from} }}"));
+    }
+    if text.is_empty() { text } else { format!("          env:\n{text}") }
+}
+
+fn mounted(mounts: &[Mount]) -> String {
+    let mut text = String::new();
+    for mount in mounts {
+        let (volume, folder) = (quote::yaml(&mount.volume), quote::yaml(&mount.folder.to_string_lossy()));
+        line(&mut text, 12, &format!("- {{ name: {volume}, mountPath: {folder}, readOnly: true }}"));
+    }
+    text
+}
+
+fn volumes(mounts: &[Mount], flags: &Kubernetes) -> String {
+    let mut text = String::new();
+    for mount in mounts {
+        let secret = quote::yaml(&format!("{}-{}", flags.name, mount.volume));
+        line(&mut text, 8, &format!("- name: {}", quote::yaml(&mount.volume)));
+        line(&mut text, 8, &format!("  secret: {{ secretName: {secret}, defaultMode: 288 }}"));
+    }
+    text
+}
+
+/// The folders, each of which becomes a Secret; what a Secret or a pod cannot call so is refused.
+fn secrets(place: &Place) -> Result<Vec<Mount>, String> {
+    let mounts = mounts::of(&place.needs)?;
+    let is_key =
+        |key: &str| key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    for mount in &mounts {
+        let folder = mount.folder.display();
+        if folder.to_string().contains(':') {
+            return Err(format!(
+                "`{folder}` has a colon, which no path of a mount may have: call the folder otherwise"
+            ));
+        }
+        if let Some(key) = mount.keys.iter().find(|key| !is_key(key)) {
+            return Err(format!(
+                "`{folder}/{key}` cannot be in a Secret, whose files have letters, digits, `.`, `-` and `_` only: call \
+                 it otherwise"
+            ));
+        }
+    }
+    Ok(mounts)
+}
+
 fn selector(flags: &Kubernetes) -> [String; 2] {
-    ["app.kubernetes.io/name: gatehouse".to_owned(), format!("app.kubernetes.io/instance: {}", flags.name)]
+    let instance = quote::yaml(&flags.name);
+    ["app.kubernetes.io/name: gatehouse".to_owned(), format!("app.kubernetes.io/instance: {instance}")]
 }
 
 fn metadata(flags: &Kubernetes, component: &str) -> String {
     let mut text = String::new();
     let suffix = if component.is_empty() { String::new() } else { format!("-{component}") };
-    line(&mut text, 2, &format!("name: {}{suffix}", flags.name));
+    line(&mut text, 2, &format!("name: {}", quote::yaml(&format!("{}{suffix}", flags.name))));
     if let Some(namespace) = &flags.namespace {
-        line(&mut text, 2, &format!("namespace: {namespace}"));
+        line(&mut text, 2, &format!("namespace: {}", quote::yaml(namespace)));
     }
     line(&mut text, 2, "labels:");
     for label in selector(flags) {
@@ -118,7 +156,7 @@ fn metadata(flags: &Kubernetes, component: &str) -> String {
 }
 
 /// What to know and to do before the manifests are applied.
-fn head(place: &Place, flags: &Kubernetes, mounts: &[mounts::Mount]) -> String {
+fn head(place: &Place, flags: &Kubernetes, mounts: &[Mount]) -> String {
     let mut text = format!(
         "# Written by `gatehouse generate kubernetes` for Kubernetes 1.30 or newer. The pods follow a changed ConfigMap by\n\
          # themselves; admin.bind, node.id, log.level and log.format wait for `kubectl rollout restart deployment/{}`.\n",
@@ -143,7 +181,7 @@ fn head(place: &Place, flags: &Kubernetes, mounts: &[mounts::Mount]) -> String {
     )
 }
 
-fn create_all(create: &mut impl FnMut(&str, &str), place: &Place, mounts: &[mounts::Mount]) {
+fn create_all(create: &mut impl FnMut(&str, &str), place: &Place, mounts: &[Mount]) {
     for mount in mounts {
         let files = mount.keys.iter().map(|key| format!(" --from-file={key}"));
         let folder = Some(format!(" --from-file={}/", mount.volume)).filter(|_| mount.keys.is_empty());

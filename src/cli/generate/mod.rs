@@ -8,6 +8,7 @@ mod mounts;
 mod place;
 mod quote;
 mod systemd;
+mod template;
 
 use args::{AlertFormat, Generate};
 use place::Place;

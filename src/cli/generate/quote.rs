@@ -15,6 +15,11 @@ pub(super) fn yaml(text: &str) -> String {
     })
 }
 
+/// The same for compose, which replaces variables in every value.
+pub(super) fn compose(text: &str) -> String {
+    yaml(&text.replace('$', "$$"))
+}
+
 /// One argument of a command in a unit: without specifiers and variables.
 pub(super) fn unit(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@".contains(c);
@@ -49,6 +54,7 @@ mod tests {
             assert_eq!(read["a"][0], text, "{quoted}");
             assert!(!quoted.contains(['\n', '\u{7f}', '\u{85}', '\u{feff}']), "{quoted}");
         }
+        assert_eq!(compose("$HOME/${A}"), r#""$$HOME/$${A}""#);
     }
 
     #[test]
