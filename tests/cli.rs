@@ -374,7 +374,8 @@ fn generated(text: &str, arguments: &[&str]) -> Output {
         ["generate"].into_iter().chain(arguments.iter().copied()).chain(["-c", "-"]).collect();
     let mut child =
         command(&all).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    // A wrong command line is refused before anything is read.
+    let _ = child.stdin.take().unwrap().write_all(text.as_bytes());
     child.wait_with_output().unwrap()
 }
 
@@ -514,6 +515,45 @@ admin: { bind: 0.0.0.0:9910 }
     assert_eq!(code(&output), 2, "{}", stderr(&output));
     let output = run(&["generate", "systemd", "-c", "/nonexistent/gatehouse.yaml"]);
     assert_eq!(code(&output), 66);
+}
+
+#[test]
+fn what_compose_cannot_publish_is_refused_all_at_once() {
+    let ranges = |bind: u16, told: u16| {
+        format!("routing: {{ port: {{ ranges: [{{ nodes: 0-2, bind: {bind}, advertise: {told} }}] }} }}")
+    };
+    let listener = |name: &str, bind: &str, port: u16, told: &str| {
+        let ranges = ranges(port + 1, port + 1);
+        format!(
+            "  {name}: {{ bind: \"{bind}:{port}\", advertise: \"{name}.example.com:{told}\", {ranges} }}\n"
+        )
+    };
+    let file = |listeners: &[String]| {
+        let listeners = listeners.concat();
+        format!(
+            "clusters:\n  main: {{ bootstrap: kafka-0:9092 }}\nlisteners:\n{listeners}admin: {{ bind: 0.0.0.0:9910 }}\n"
+        )
+    };
+    assert_eq!(code(&generated(&file(&[listener("a", "0.0.0.0", 9092, "19092")]), &["compose"])), 0);
+    let wrong = file(&[
+        listener("a", "127.0.0.1", 9092, "9092"),
+        listener("b", "0.0.0.0", 9192, "9092"),
+        listener("c", "0.0.0.0", 9292, "9910"),
+    ])
+    .replace("kafka-0:9092 }", "kafka-0:9092, tls: { ca: ca.crt } }");
+    let output = generated(&wrong, &["compose"]);
+    assert!(code(&output) == 78 && stdout(&output).is_empty());
+    for says in [
+        "listener `a` binds 127.0.0.1, and nothing outside the container reaches that: say `0.0.0.0:9092`",
+        "listeners `a` and `b` both tell clients port 9092",
+        "listener `c` tells clients port 9910, where the admin pages are published",
+        "a folder of their own",
+    ] {
+        assert!(stderr(&output).contains(says), "{says}: {}", stderr(&output));
+    }
+    // The pages are not published where nothing reaches them.
+    let inside = file(&[listener("a", "0.0.0.0", 9092, "9910")]).replace("0.0.0.0:9910", "127.0.0.1:9910");
+    assert_eq!(code(&generated(&inside, &["compose"])), 0);
 }
 
 /// The objects of manifests, by their kind; of several of a kind the last.

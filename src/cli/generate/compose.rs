@@ -1,11 +1,12 @@
 //! A compose file for the gateway alone: the brokers are where they are.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use super::args::Image;
 use super::place::{Place, Port};
-use super::{mounts, quote};
+use super::{mounts, quote, reach};
 
 /// Where the container has the configuration.
 const HOME: &str = "/etc/gatehouse/config";
@@ -13,10 +14,19 @@ const HOME: &str = "/etc/gatehouse/config";
 /// Seconds beyond the hard stop.
 const MARGIN_SECONDS: u64 = 10;
 
-/// The file, or why a container cannot run this configuration.
-pub(super) fn file(place: &Place, image: &Image) -> Result<String, String> {
-    let mounts = mounts::of(&place.needs)?;
+/// The file, or all that keeps a container from running this configuration.
+pub(super) fn file(place: &Place, image: &Image) -> Result<String, Vec<String>> {
     let ports = place.ports();
+    let admin = place.config.admin.bind.filter(|bind| bind.ip().is_unspecified());
+    let mut faults = reach::faults(place);
+    faults.extend(clash(&ports, admin));
+    let mounts = match mounts::of(&place.needs) {
+        Ok(mounts) if faults.is_empty() => mounts,
+        mounts => {
+            faults.extend(mounts.err());
+            return Err(faults);
+        }
+    };
     let (folder, name) = source(place.path.as_deref());
     let mut text = format!(
         "# Written by `gatehouse generate compose`.\nservices:\n  gatehouse:\n    image: {}\n    \
@@ -49,7 +59,7 @@ pub(super) fn file(place: &Place, image: &Image) -> Result<String, String> {
     for (told, bound) in runs(&ports) {
         line(6, &format!("- \"{told}:{bound}\""));
     }
-    if let Some(admin) = place.config.admin.bind.filter(|bind| bind.ip().is_unspecified()) {
+    if let Some(admin) = admin {
         line(6, "# Probes, metrics and status, for this machine alone.");
         line(6, &format!("- \"127.0.0.1:{0}:{0}\"", admin.port()));
     }
@@ -67,6 +77,25 @@ pub(super) fn file(place: &Place, image: &Image) -> Result<String, String> {
         bind(&format!("./{}", mount.volume), &mount.folder.to_string_lossy());
     }
     Ok(text)
+}
+
+/// Why a port would be published twice.
+fn clash(ports: &[Port<'_>], admin: Option<SocketAddr>) -> Vec<String> {
+    let twice = reach::told_twice(ports).map(|(before, port)| {
+        format!(
+            "listeners `{}` and `{}` both tell clients port {}, which a machine has once: advertise another one",
+            before.listener, port.listener, port.told
+        )
+    });
+    let admin = admin.and_then(|admin| ports.iter().find(|port| port.told == admin.port())).map(|port| {
+        format!(
+            "listener `{}` tells clients port {told}, where the admin pages are published: advertise another one, or \
+             give `admin.bind` another one",
+            port.listener,
+            told = port.told
+        )
+    });
+    twice.into_iter().chain(admin).collect()
 }
 
 /// The folder of the configuration as compose wants it, and the file in it.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::args::{Kubernetes, ServiceType};
 use super::mounts::{self, Mount};
 use super::place::{Place, Port};
-use super::{discovery, indented, output, quote, template};
+use super::{discovery, indented, output, quote, reach, template};
 
 /// The chart's objects; tests/helm holds both against each other.
 const TEMPLATE: &str = include_str!("kubernetes.yaml");
@@ -19,17 +19,16 @@ const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
 
 /// The manifests, or all that keeps a pod from running this configuration.
 pub(super) fn manifests(place: &Place, flags: &Kubernetes) -> Result<String, Vec<String>> {
-    let parts = (
-        service_ports(place, flags),
-        admin_port(place),
-        secrets(place),
-        discovery::of(place, flags, metadata(flags, "discovery")),
-    );
-    let (ports, admin, mounts, discovery) = match parts {
-        (Ok(ports), Ok(admin), Ok(mounts), Ok(discovery)) => (ports, admin, mounts, discovery),
-        (ports, admin, mounts, discovery) => {
-            let faults = [ports.err(), admin.err(), mounts.err(), discovery.err()];
-            return Err(faults.into_iter().flatten().collect());
+    let ports = place.ports();
+    let mut faults = reach::faults(place);
+    faults.extend(port_faults(&ports, flags));
+    let parts =
+        (admin_port(place), secrets(place), discovery::of(place, flags, metadata(flags, "discovery")));
+    let (admin, mounts, discovery) = match parts {
+        (Ok(admin), Ok(mounts), Ok(discovery)) if faults.is_empty() => (admin, mounts, discovery),
+        (admin, mounts, discovery) => {
+            faults.extend([admin.err(), mounts.err(), discovery.err()].into_iter().flatten());
+            return Err(faults);
         }
     };
     if place.needs.holds_secrets {
@@ -48,7 +47,7 @@ pub(super) fn manifests(place: &Place, flags: &Kubernetes) -> Result<String, Vec
         ("mounts", mounted(&mounts) + if asks { discovery::MOUNT } else { "" }),
         ("volumes", volumes(&mounts, flags) + if asks { discovery::VOLUME } else { "" }),
         ("policy", policy.to_owned()),
-        ("ports", ports),
+        ("ports", service_ports(&ports, flags)),
         ("discovery", discovery),
         ("metadata", metadata(flags, "")),
         ("metadata-admin", metadata(flags, "admin")),
@@ -194,35 +193,11 @@ fn create_all(create: &mut impl FnMut(&str, &str), place: &Place, mounts: &[Moun
     }
 }
 
-/// The ports of the service, as lines; what cannot be one is refused.
-fn service_ports(place: &Place, flags: &Kubernetes) -> Result<String, String> {
-    for listener in &place.config.listeners {
-        if let Some(bind) = listener.listen.binds.iter().find(|bind| !bind.ip.is_unspecified()) {
-            return Err(format!(
-                "listener `{}` binds {}, and nothing outside the pod reaches that: say `0.0.0.0:{port}` or \
-                 `\"[::]:{port}\"`",
-                listener.listen.name,
-                bind.ip,
-                port = listener.listen.port
-            ));
-        }
-    }
-    let ports = place.ports();
-    if let Some(first) = ports.first().filter(|_| ports.len() > flags.max_ports) {
-        return Err(format!(
-            "the service would have {} ports, more than --max-ports {}: say which node ids there are, as in \
-             `listeners.{}.routing: {{ port: {{ ranges: [{{ nodes: 0-9, bind: {} }}] }} }}`, or route by SNI",
-            ports.len(),
-            flags.max_ports,
-            first.listener,
-            first.bound.saturating_add(1)
-        ));
-    }
+/// The ports of the service, as lines.
+fn service_ports(ports: &[Port<'_>], flags: &Kubernetes) -> String {
     let on_nodes = flags.r#type == ServiceType::NodePort;
     let mut text = String::new();
-    for (at, port) in ports.iter().enumerate() {
-        let before = ports.iter().take(at).find(|other| other.told == port.told);
-        possible(port, before, on_nodes)?;
+    for port in ports {
         let name = if port.by_name { "tls" } else { "tcp" };
         let (bound, told) = (port.bound, port.told);
         let outside = if on_nodes { format!("port: {bound}") } else { format!("port: {told}") };
@@ -233,33 +208,45 @@ fn service_ports(place: &Place, flags: &Kubernetes) -> Result<String, String> {
             &format!("- {{ name: {name}-{bound}, {outside}, targetPort: {bound}, protocol: TCP{node} }}"),
         );
     }
-    Ok(text)
+    text
 }
 
-fn possible(port: &Port<'_>, before: Option<&Port<'_>>, on_nodes: bool) -> Result<(), String> {
-    let Port { listener, bound, told, .. } = port;
-    if *bound < 1024 {
-        return Err(format!(
+/// What a service or a pod cannot have of these ports.
+fn port_faults(ports: &[Port<'_>], flags: &Kubernetes) -> impl Iterator<Item = String> {
+    let many = ports.first().filter(|_| ports.len() > flags.max_ports).map(|first| {
+        format!(
+            "the service would have {} ports, more than --max-ports {}: say which node ids there are, as in \
+             `listeners.{}.routing: {{ port: {{ ranges: [{{ nodes: 0-9, bind: {} }}] }} }}`, or route by SNI",
+            ports.len(),
+            flags.max_ports,
+            first.listener,
+            first.bound.saturating_add(1)
+        )
+    });
+    let low = ports.iter().find(|port| port.bound < 1024).map(|Port { listener, bound, .. }| {
+        format!(
             "listener `{listener}` binds port {bound}, which a pod without privileges may not: bind one above 1023 \
              and advertise {bound}"
-        ));
-    }
-    if on_nodes && !NODE_PORTS.contains(told) {
-        return Err(format!(
+        )
+    });
+    let on_nodes = flags.r#type == ServiceType::NodePort;
+    let no_node_port = |port: &&Port<'_>| on_nodes && !NODE_PORTS.contains(&port.told);
+    let not_on_nodes = ports.iter().find(no_node_port).map(|Port { listener, told, .. }| {
+        format!(
             "listener `{listener}` tells clients port {told}, which is no node port ({} to {}): advertise one, and \
              so for its ranges",
             NODE_PORTS.start(),
             NODE_PORTS.end()
-        ));
-    }
-    match before {
-        Some(before) => Err(format!(
-            "listeners `{}` and `{listener}` both tell clients port {told}, which a service has once: advertise \
-             another one, or take the Helm chart, which gives a listener a service of its own",
-            before.listener
-        )),
-        None => Ok(()),
-    }
+        )
+    });
+    let twice = reach::told_twice(ports).map(|(before, port)| {
+        format!(
+            "listeners `{}` and `{}` both tell clients port {}, which a service has once: advertise another one, or \
+             take the Helm chart, which gives a listener a service of its own",
+            before.listener, port.listener, port.told
+        )
+    });
+    [many, low, not_on_nodes, twice].into_iter().flatten()
 }
 
 fn admin_port(place: &Place) -> Result<u16, String> {

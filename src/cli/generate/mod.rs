@@ -7,6 +7,7 @@ mod kubernetes;
 mod mounts;
 mod place;
 mod quote;
+mod reach;
 mod systemd;
 mod template;
 
@@ -29,9 +30,7 @@ pub(super) fn generate(what: &Generate, global: &Global, output: Output) -> Exit
             AlertFormat::PrometheusRule => prometheus_rule(),
         }),
         Generate::Kubernetes(flags) => with_place(global, |place| kubernetes::manifests(place, flags)),
-        Generate::Compose(image) => {
-            with_place(global, |place| compose::file(place, image).map_err(|fault| vec![fault]))
-        }
+        Generate::Compose(image) => with_place(global, |place| compose::file(place, image)),
         Generate::Systemd => with_place(global, systemd::unit),
     };
     match made {
