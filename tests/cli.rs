@@ -518,6 +518,21 @@ admin: { bind: 0.0.0.0:9910 }
 }
 
 #[test]
+fn the_file_of_the_readme_runs_in_a_container_whose_image_should_be_named() {
+    let readme = include_str!("../README.md");
+    let behind = readme.split("| kubectl apply -f -\n").nth(1).unwrap();
+    let file = behind.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    for kind in ["kubernetes", "compose"] {
+        let image = concat!("gatehouse:", env!("CARGO_PKG_VERSION"));
+        let output = generated(file, &[kind]);
+        assert!(code(&output) == 0 && stdout(&output).contains(image), "{}", stderr(&output));
+        assert!(stderr(&output).contains(&format!("no registry has `{image}`")), "{}", stderr(&output));
+        let output = generated(file, &[kind, "--image", "registry.example.com/gatehouse:1"]);
+        assert_eq!((code(&output), stderr(&output)), (0, ""));
+    }
+}
+
+#[test]
 fn what_compose_cannot_publish_is_refused_all_at_once() {
     let ranges = |bind: u16, told: u16| {
         format!("routing: {{ port: {{ ranges: [{{ nodes: 0-2, bind: {bind}, advertise: {told} }}] }} }}")

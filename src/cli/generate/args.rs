@@ -63,9 +63,30 @@ pub(in crate::cli) struct Kubernetes {
 /// The image of the gateway.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Image {
-    /// The image, with a tag or a digest
-    #[arg(long, default_value = concat!("gatehouse:", env!("CARGO_PKG_VERSION")), value_parser = image)]
-    pub(super) image: String,
+    /// The image, with a tag or a digest [default: that of this version, as it was built; no registry has it]
+    #[arg(long, value_parser = image)]
+    image: Option<String>,
+}
+
+impl Image {
+    /// What `deploy/release` and `deploy/Dockerfile` call the image of this version.
+    const BUILT: &str = concat!("gatehouse:", env!("CARGO_PKG_VERSION"));
+
+    /// What it is called.
+    pub(super) fn reference(&self) -> &str {
+        self.image.as_deref().unwrap_or(Self::BUILT)
+    }
+
+    /// What to know about an image that was not named.
+    pub(super) fn doubt(&self) -> Option<String> {
+        self.image.is_none().then(|| {
+            format!(
+                "warning: no registry has `{0}`: bring it to one of yours and name it, as in \
+                 `--image registry.example.com/{0}`, or to where it runs",
+                Self::BUILT
+            )
+        })
+    }
 }
 
 /// The type of a service.

@@ -31,7 +31,7 @@ pub(super) fn file(place: &Place, image: &Image) -> Result<String, Vec<String>> 
     let mut text = format!(
         "# Written by `gatehouse generate compose`.\nservices:\n  gatehouse:\n    image: {}\n    \
          command: [run, --config, {}]\n",
-        quote::compose(&image.image),
+        quote::compose(image.reference()),
         quote::compose(&format!("{HOME}/{name}"))
     );
     let mut line = |spaces: usize, what: &str| {

@@ -53,7 +53,7 @@ pub(super) fn manifests(place: &Place, flags: &Kubernetes) -> Result<String, Vec
         ("metadata-admin", metadata(flags, "admin")),
         ("selector", format!("{{ {} }}", selector(flags).join(", "))),
         ("grace", (SLEEP_SECONDS + place.stop_seconds() + MARGIN_SECONDS).to_string()),
-        ("image", quote::yaml(&flags.image.image)),
+        ("image", quote::yaml(flags.image.reference())),
         ("admin", admin.to_string()),
         ("name", quote::yaml(&flags.name)),
         ("type", format!("{:?}", flags.r#type).replace("Ip", "IP")),

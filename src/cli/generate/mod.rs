@@ -11,7 +11,7 @@ mod reach;
 mod systemd;
 mod template;
 
-use args::{AlertFormat, Generate};
+use args::{AlertFormat, Generate, Image};
 use place::Place;
 
 use super::args::Global;
@@ -29,14 +29,23 @@ pub(super) fn generate(what: &Generate, global: &Global, output: Output) -> Exit
             AlertFormat::Rules => ALERTS.to_owned(),
             AlertFormat::PrometheusRule => prometheus_rule(),
         }),
-        Generate::Kubernetes(flags) => with_place(global, |place| kubernetes::manifests(place, flags)),
-        Generate::Compose(image) => with_place(global, |place| compose::file(place, image)),
+        Generate::Kubernetes(flags) => {
+            with_place(global, |place| kubernetes::manifests(place, flags)).inspect(|_| warn(&flags.image))
+        }
+        Generate::Compose(image) => {
+            with_place(global, |place| compose::file(place, image)).inspect(|_| warn(image))
+        }
         Generate::Systemd => with_place(global, systemd::unit),
     };
     match made {
         Ok(text) => output.data(&text),
         Err(exit) => exit,
     }
+}
+
+/// On stderr: who pipes the output into another program sees it, too.
+fn warn(image: &Image) {
+    image.doubt().iter().for_each(|doubt| output::error(doubt));
 }
 
 /// Makes something of the configuration; `make` says all that keeps it from that.
