@@ -10,8 +10,10 @@ use crate::net::HostPort;
 /// For how long an address that failed is passed over while there are others.
 const HOPELESS: Duration = Duration::from_secs(5);
 
-/// The least time between two log lines about the same address that keeps failing.
+/// The least time between two log lines about the same address that keeps failing, and the part of the outage
+/// that it grows to: an address that stays dead is dialled for ever, and told of ever less often.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
+const REPORT_SHARE: u32 = 10;
 
 /// Whether a broker can be reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub(super) struct Health {
 struct Record {
     reach: Reach,
     tried: Instant,
+    /// The first failure after the last success.
+    down: Instant,
     reported: Option<Instant>,
 }
 
@@ -110,11 +114,15 @@ impl Health {
         let record = self.record(address, now);
         let (since, failures) = match record.reach {
             Reach::Down { since, failures, .. } => (since, failures + 1),
-            Reach::Untried | Reach::Up { .. } => (SystemTime::now(), 1),
+            Reach::Untried | Reach::Up { .. } => {
+                record.down = now;
+                (SystemTime::now(), 1)
+            }
         };
         record.reach = Reach::Down { since, error, failures };
         record.tried = now;
-        if record.reported.is_some_and(|at| now.saturating_duration_since(at) < REPORT_EVERY) {
+        let pause = REPORT_EVERY.max(now.saturating_duration_since(record.down) / REPORT_SHARE);
+        if record.reported.is_some_and(|at| now.saturating_duration_since(at) < pause) {
             return None;
         }
         record.reported = Some(now);
@@ -131,6 +139,7 @@ impl Health {
         self.addresses.entry(address.clone()).or_insert(Record {
             reach: Reach::Untried,
             tried: now,
+            down: now,
             reported: None,
         })
     }
@@ -153,9 +162,17 @@ mod tests {
         assert_eq!(second, Report { since: first.since, failures: 3 });
         let expected = Reach::Down { since: first.since, error: "timed out".into(), failures: 3 };
         assert_eq!(health.reach(&address), expected);
-        assert_eq!(health.reached(&address, at(11)), Some(first.since));
-        assert_eq!(health.reached(&address, at(12)), None);
-        assert!(health.failed(&address, "refused".into(), at(13)).is_some(), "a new outage is told at once");
+        let lines = |health: &mut Health, seconds: std::ops::Range<u64>| {
+            let told = |second| health.failed(&address, "refused".into(), at(second));
+            seconds.step_by(30).filter_map(told).count()
+        };
+        assert_eq!(lines(&mut health, 20..86_400), 60, "of 2880 dials in a day");
+        assert_eq!(health.reached(&address, at(86_411)), Some(first.since));
+        assert_eq!(health.reached(&address, at(86_412)), None);
+        assert!(
+            health.failed(&address, "refused".into(), at(86_413)).is_some(),
+            "a new outage is told at once"
+        );
     }
 
     #[test]

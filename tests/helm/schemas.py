@@ -88,7 +88,7 @@ def integer_or_string(node):
 
 def main():
     openapi, definitions, out = map(pathlib.Path, sys.argv[1:])
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     of_kubernetes(openapi, out)
     of_definitions(definitions, out)
     print(f"schemas of {len(list(out.iterdir()))} kinds", file=sys.stderr)
