@@ -10,9 +10,11 @@ use crate::net::HostPort;
 /// For how long an address that failed is passed over while there are others.
 const HOPELESS: Duration = Duration::from_secs(5);
 
-/// The least time between two log lines about the same address that keeps failing, and the part of the outage
-/// that it grows to: an address that stays dead is dialled for ever, and told of ever less often.
+/// The least time between two log lines about the same address that keeps failing.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// The part of an outage that this time grows to: an address that stays dead is dialled for ever, and told of
+/// ever less often.
 const REPORT_SHARE: u32 = 10;
 
 /// Whether a broker can be reached.
