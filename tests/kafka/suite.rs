@@ -265,7 +265,7 @@ impl Count {
             }
             Err(error) => {
                 println!("FAIL  {seconds:5.1} s  {name}: {error}");
-                self.failed.push(name.to_owned());
+                self.failed.push(format!("{name}: {error}"));
                 None
             }
         }
@@ -273,8 +273,8 @@ impl Count {
 
     /// Prints the closing line; true when nothing failed.
     pub(crate) fn close(self) -> bool {
-        for name in &self.failed {
-            println!("failed: {name}");
+        for failed in &self.failed {
+            println!("failed: {failed}");
         }
         println!("{} passed, {} failed", self.passed, self.failed.len());
         self.failed.is_empty()
