@@ -10,7 +10,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = ROOT / "deploy/helm/gatehouse/files"
-PROMTOOL = os.environ["PROMTOOL"]
+PROMTOOL = os.environ.get("PROMTOOL", "promtool")
 GATEHOUSE = os.environ["GATEHOUSE_BIN"]
 
 ALERTS = {rule["alert"]: rule for group in yaml.safe_load((FILES / "alerts.yaml").read_text())["groups"] for rule in group["rules"]}
