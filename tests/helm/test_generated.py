@@ -114,5 +114,5 @@ admin: { bind: "[::]:9910" }
     ]
     [container] = deployment(objects(text, "--name", "gw"))["spec"]["template"]["spec"]["containers"]
     wanted = {"name": "KAFKA_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "gw-environment", "key": "KAFKA_PASSWORD"}}}
-    assert container["env"] == [wanted]
+    assert container["env"] == [wanted, {"name": "GATEHOUSE_CONFIG", "value": "/etc/gatehouse/config/gatehouse.yaml"}]
     assert "KAFKA_PASSWORD" in configuration(objects(text)), "the ConfigMap has the name, never the value"

@@ -87,7 +87,7 @@ fn environment(place: &Place, flags: &Kubernetes) -> String {
         let from = format!("{{ secretKeyRef: {{ name: {secret}, key: {name} }} }}");
         line(&mut text, 12, &format!("- {{ name: {name}, valueFrom: {from} }}"));
     }
-    if text.is_empty() { text } else { format!("          env:\n{text}") }
+    text
 }
 
 fn mounted(mounts: &[Mount]) -> String {
