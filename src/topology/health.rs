@@ -13,8 +13,8 @@ const HOPELESS: Duration = Duration::from_secs(5);
 /// The least time between two log lines about the same address that keeps failing.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// The part of an outage that this time grows to: an address that stays dead is dialled for ever, and told of
-/// ever less often.
+/// This time grows with the outage, to one part in so many of it: an address that stays dead is dialled for ever, and
+/// told of ever less often.
 const REPORT_SHARE: u32 = 10;
 
 /// Whether a broker can be reached.

@@ -137,13 +137,17 @@ fn without_certificate(lab: &Lab, gateway: &Gateway<'_>) -> Result<u64> {
         }
     }
     // Counted when the gateway has seen the client go, which is after the client has seen the refusal.
-    poll::until_true("each try counted as one without a certificate", LIMIT, || {
-        let labels = ["reason=\"no_certificate\""];
-        Ok(gateway.metric("gatehouse_tls_handshake_failures_total", &labels)? as u64 == tries)
-    })?;
+    let labels = ["reason=\"no_certificate\""];
+    let counted =
+        || -> Result<u64> { Ok(gateway.metric("gatehouse_tls_handshake_failures_total", &labels)? as u64) };
+    poll::until_true("count of tries without a certificate", LIMIT, || Ok(counted()? >= tries))?;
+    let counted = counted()?;
     let after = [count("gatehouse_upstream_connects_total")?, count("gatehouse_requests_total")?];
-    if before != after {
-        return Err(format!("{tries} tries: connects and requests {before:?} to {after:?}").into());
+    if counted != tries || before != after {
+        return Err(format!(
+            "{tries} tries: {counted} counted, connects and requests {before:?} to {after:?}"
+        )
+        .into());
     }
     Ok(tries)
 }

@@ -4,13 +4,15 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import yaml
 
 ROOT = pathlib.Path(__file__).parents[2]
 FILES = ROOT / "deploy/helm/gatehouse/files"
-PROMTOOL = os.environ.get("PROMTOOL", "promtool")
+PROMTOOL = shutil.which("promtool")
+assert PROMTOOL, "promtool is missing: apt-get install prometheus"
 GATEHOUSE = os.environ["GATEHOUSE_BIN"]
 
 ALERTS = {rule["alert"]: rule for group in yaml.safe_load((FILES / "alerts.yaml").read_text())["groups"] for rule in group["rules"]}
