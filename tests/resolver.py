@@ -16,6 +16,7 @@ import yaml
 ROOT = pathlib.Path(__file__).parents[1]
 ASKED = "main-kafka-bootstrap.kafka.svc"
 KNOWN = f"{ASKED}.cluster.local"
+# In a network of its own every port is free.
 FILE = f"""
 clusters: {{ main: {{ bootstrap: ["{ASKED}:9092"] }} }}
 listeners: {{ external: {{ bind: 127.0.0.1:19092, advertise: 127.0.0.1 }} }}
