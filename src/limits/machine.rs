@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// What one connection may cost in memory, in bytes: the divisor of the default.
 pub const CONNECTION_BYTES: u64 = 32 * 1024;
 
-/// Descriptors that are kept for files, logs, admin and discovery.
+/// Descriptors that are kept for files, logs, admin, discovery and the pipes of large frames.
 pub const DESCRIPTORS_KEPT: u64 = 512;
 
 /// The default of `max_connections` where nothing else is less.

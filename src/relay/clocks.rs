@@ -4,10 +4,9 @@ use std::future::Future;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::{Cause, Relay};
+use super::{Cause, Peer, Relay};
 
 /// A request must make progress at 1 KiB/s, averaged over this time.
 const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
@@ -15,8 +14,8 @@ const PROGRESS_BYTES: u64 = 30 * 1024;
 
 impl<C, B> Relay<C, B>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
+    C: Peer,
+    B: Peer,
 {
     /// Ends what has waited long enough, and sleeps until the next thing that may.
     pub(super) fn poll_clocks(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Cause> {

@@ -4,13 +4,13 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::core::Plan;
 use super::in_flight::Stamp;
 use super::violation::Side;
-use super::{Cause, Relay};
+use super::{Cause, Peer, Relay};
 
 /// How long the client may take to see the half-close and close its own side.
 const LINGER: Duration = Duration::from_secs(2);
@@ -21,8 +21,8 @@ const LINGER_READ_BYTES: usize = 16 * 1024;
 
 impl<C, B> Relay<C, B>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
+    C: Peer,
+    B: Peer,
 {
     /// Closes both sides as the cause asks. Takes at most about five seconds.
     pub(super) async fn close(&mut self, cause: &Cause) {

@@ -12,6 +12,7 @@ pub mod core;
 mod flow;
 pub mod in_flight;
 pub mod observer;
+mod pipe;
 pub mod violation;
 
 use std::cell::RefCell;
@@ -22,6 +23,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -31,6 +33,7 @@ use self::in_flight::Stamp;
 use self::observer::{Moved, Observer};
 use self::violation::Violation;
 use crate::limits::held::HeldBytes;
+use crate::tls::stream::Transport;
 
 /// How long requests that may be abandoned are waited for once a connection drains.
 const ABANDON_AFTER: Duration = Duration::from_secs(1);
@@ -43,6 +46,21 @@ const PAGE_BYTES: usize = 4096;
 
 /// Turns between the two directions before other connections of the worker get theirs.
 const TURNS_MAX: usize = 16;
+
+/// A stream to a client or a broker.
+pub trait Peer: AsyncRead + AsyncWrite + Unpin {
+    /// The socket whose bytes are the stream's own; `None` where they are encrypted on the way.
+    fn plain(&self) -> Option<&TcpStream>;
+}
+
+impl Peer for Transport {
+    fn plain(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(socket) => Some(socket),
+            Self::Tls(_) => None,
+        }
+    }
+}
 
 /// Waiting that a connection allows.
 #[derive(Clone, Copy, Debug)]
@@ -163,8 +181,8 @@ thread_local! {
 
 impl<C, B> Relay<C, B>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
+    C: Peer,
+    B: Peer,
 {
     /// A relay between two streams.
     pub fn new(client: C, broker: B, parts: Parts) -> Self {

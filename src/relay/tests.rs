@@ -23,10 +23,28 @@ const OFFSET_COMMIT: i16 = 8;
 const HEARTBEAT: i16 = 12;
 const METADATA: i16 = 3;
 
+impl Peer for DuplexStream {
+    fn plain(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+impl Peer for Stream<DuplexStream> {
+    fn plain(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+impl Peer for TcpStream {
+    fn plain(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
 /// A relay under way, seen from both ends.
-struct Bench<C = DuplexStream> {
+struct Bench<C = DuplexStream, B = DuplexStream> {
     client: C,
-    broker: DuplexStream,
+    broker: B,
     task: JoinHandle<Cause>,
     drain: CancellationToken,
     moved: CancellationToken,
@@ -44,13 +62,18 @@ impl Bench {
     }
 
     fn with(options: Options, first: &[u8]) -> Self {
-        Self::over(options, first, duplex(ROOM))
+        Self::over(options, first, duplex(ROOM), duplex(ROOM))
     }
 }
 
-impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> Bench<C> {
-    /// Over a client's end and the relay's end of it.
-    fn over(options: Options, first: &[u8], (client, client_side): (C, C)) -> Self {
+impl<C: Peer + Send + 'static, B: Peer + Send + 'static> Bench<C, B> {
+    /// Over a client's end and the relay's end of it, and over a broker's.
+    fn over(
+        options: Options,
+        first: &[u8],
+        (client, client_side): (C, C),
+        (broker, broker_side): (B, B),
+    ) -> Self {
         let names: Vec<_> = api::APIS.iter().map(|api| api.name).collect();
         let metrics = Metrics::new(&names);
         let range = PortRange { first: NodeId(0), last: NodeId(999), bind: 9093, advertise: 9093 };
@@ -80,7 +103,6 @@ impl<C: AsyncRead + AsyncWrite + Unpin + Send + 'static> Bench<C> {
             moved: moved.clone(),
             distrusted: Some(distrusted.clone()),
         };
-        let (broker, broker_side) = duplex(ROOM);
         let relay = Relay::new(client_side, broker_side, parts);
         let task = tokio::spawn(async move {
             let cause = relay.run(|_| {}).await;
@@ -291,13 +313,95 @@ async fn a_slow_reader_costs_a_bounded_part_of_the_budget_and_gives_it_back() {
     assert_eq!(bench.held.bytes(), 0);
 }
 
+/// Both ends of a connection over TCP.
+async fn socket_pair() -> (TcpStream, TcpStream) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (one, other) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+    (one.unwrap(), other.unwrap().0)
+}
+
+/// A relay between two sockets.
+async fn sockets(first: &[u8]) -> Bench<TcpStream, TcpStream> {
+    let bench = Bench::over(OPTIONS, first, socket_pair().await, socket_pair().await);
+    for socket in [&bench.client, &bench.broker] {
+        // Far less than a frame, so that every end has to wait for the other.
+        socket2::SockRef::from(socket).set_recv_buffer_size(64 * 1024).unwrap();
+    }
+    bench
+}
+
+/// Frames of which some are spliced from their middle on, and the smaller ones between them are not.
+fn mixed(frame: impl Fn(usize) -> Vec<u8>) -> Vec<u8> {
+    [5 << 20, 300, 300 << 10, 1 << 20, (1 << 20) + 1, 0, 2 << 20].map(frame).concat()
+}
+
+#[tokio::test]
+async fn large_frames_come_out_as_they_went_in_however_they_are_moved() {
+    let first = request(HEARTBEAT, 0, 1, b"x");
+    let mut bench = sockets(&first).await;
+    bench.broker_gets(&first).await;
+    let requests = mixed(produce0);
+    let bytes = |count: usize| (0..count).map(|index| (index / 3) as u8).collect::<Vec<_>>();
+    let answers = response(1, &bytes(9 << 20));
+    let ((mut client_reads, mut client_writes), (mut broker_reads, mut broker_writes)) =
+        (bench.client.split(), bench.broker.split());
+    let (mut received, mut answered) = (vec![0; requests.len()], vec![0; answers.len()]);
+    let (sent, got, told, heard) = tokio::join!(
+        client_writes.write_all(&requests),
+        broker_reads.read_exact(&mut received),
+        broker_writes.write_all(&answers),
+        client_reads.read_exact(&mut answered),
+    );
+    for moved in [sent.map(|()| 0), got, told.map(|()| 0), heard] {
+        moved.unwrap();
+    }
+    assert!(received == requests && answered == answers);
+    let text = bench.metrics.render();
+    assert!(text.contains("gatehouse_requests_total{api=\"Produce\",cluster=\"main\"} 7"), "{text}");
+}
+
+#[tokio::test]
+async fn what_is_in_a_pipe_counts_as_held_until_it_is_taken_or_the_connection_ends() {
+    for taken in [true, false] {
+        let first = request(HEARTBEAT, 0, 1, b"x");
+        let mut bench = sockets(&first).await;
+        bench.broker_gets(&first).await;
+        let large = response(1, &vec![5; 16 << 20]);
+        let mut broker = bench.broker;
+        let sending = tokio::spawn({
+            let large = large.clone();
+            async move { broker.write_all(&large).await }
+        });
+        // More than a connection may hold that copies, so it is in a pipe; and no more than a pipe takes.
+        let mut got = vec![0; large.len()];
+        let mut read = 0;
+        while bench.held.bytes() <= 512 * 1024 {
+            read += bench.client.read(&mut got[read..read + 4096]).await.unwrap();
+        }
+        assert!(bench.held.bytes() <= pipe::PIPE_BYTES as u64, "{} bytes", bench.held.bytes());
+        if taken {
+            bench.client.read_exact(&mut got[read..]).await.unwrap();
+            assert!(got == large);
+            sending.await.unwrap().unwrap();
+            assert_eq!(bench.client.read(&mut got).await.unwrap(), 0);
+        }
+        drop(bench.client);
+        match bench.task.await.unwrap() {
+            Cause::BrokerClosed { mid_frame: false } => assert!(taken),
+            Cause::ClientFailed(_) => assert!(!taken),
+            cause => panic!("taken: {taken}, {cause:?}"),
+        }
+        assert_eq!(bench.held.bytes(), 0);
+    }
+}
+
 /// A relay to a client over TLS, which has one heartbeat in flight.
 async fn encrypted(room: usize) -> Bench<Stream<DuplexStream>> {
     let (client, mut server) = pair(room, &configs(Version::Tls13)).await;
     let held = HeldBytes::new(u64::MAX);
     server.count_in(&held);
     let first = request(HEARTBEAT, 0, 1, b"x");
-    let mut bench = Bench::over(OPTIONS, &first, (client, server));
+    let mut bench = Bench::over(OPTIONS, &first, (client, server), duplex(ROOM));
     bench.of_streams = Some(held);
     bench.broker_gets(&first).await;
     bench
