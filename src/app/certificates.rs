@@ -15,13 +15,11 @@ use crate::metrics::Metrics;
 use crate::metrics::tls::{Expiry, Kind, Reload, Side as Labels};
 use crate::registry::Registry;
 use crate::tls::client::{self, Connector, Verify};
+use crate::tls::lifetime::{File, files};
 use crate::tls::material::{self, Reloaded};
 use crate::tls::server::{self, Terminator};
 use crate::tls::status::Status;
 
-/// How soon an end is worth a line a day. Lists of revoked certificates are made to be short-lived.
-const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
-const SOON_OF_A_LIST: Duration = Duration::from_secs(2 * 3600);
 /// What is wrong, or about to be, is said again after this time.
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
 const SAY_SOON_AGAIN: Duration = Duration::from_secs(24 * 3600);
@@ -225,7 +223,8 @@ impl Side {
 
     fn expiries(&self) -> Vec<Expiry<'_>> {
         let side = self.labels();
-        ends(&self.status()).map(|(kind, file, at)| Expiry { side, kind, file, at }).collect()
+        let expiry = |File { kind, path, from, until }| Expiry { side, kind, file: path, from, until };
+        files(&self.status()).map(expiry).collect()
     }
 
     /// As a person calls it: `listener internet`, `cluster payments`, `listener internet to payments`.
@@ -274,7 +273,7 @@ impl Side {
                 if trust_changed {
                     report.distrusted = self.distrust(registry).await;
                 }
-                let first_end = ends(&self.status()).map(|(.., at)| at).min();
+                let first_end = files(&self.status()).map(|file| file.until).min();
                 tracing::info!(
                     listener = self.listener,
                     cluster = self.cluster,
@@ -322,7 +321,7 @@ impl Side {
     fn say_what_ends(&self) {
         let checks: Vec<Check> = self.checks().into_iter().filter(Check::is_warning).collect();
         let (Some(first), now) = (checks.first(), Instant::now()) else { return };
-        let ended = ends(&self.status()).any(|(.., at)| at <= SystemTime::now());
+        let ended = files(&self.status()).any(|file| file.until <= SystemTime::now());
         let again = if ended || self.status().fault.is_some() { SAY_AGAIN } else { SAY_SOON_AGAIN };
         let mut said = self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if said.is_none_or(|then| now - then >= again) {
@@ -343,27 +342,27 @@ impl Side {
             checks.push(Check::warn(name.clone(), detail));
         }
         checks.extend(status.warnings.iter().map(|warning| Check::warn(name.clone(), warning.as_str())));
-        let mut ends: Vec<_> = ends(&status).collect();
-        ends.sort_by_key(|(.., at)| *at);
-        for (kind, file, at) in &ends {
-            let soon = if *kind == Kind::RevocationList { SOON_OF_A_LIST } else { SOON };
-            if *at >= now + soon {
+        let mut files: Vec<_> = files(&status).collect();
+        files.sort_by_key(|file| file.until);
+        for file in &files {
+            let File { kind, path, until, .. } = file;
+            if !file.ends_soon(now) {
                 continue;
             }
-            let ended = at.duration_since(now).is_err();
+            let ended = until.duration_since(now).is_err();
             let word = if ended { "has ended" } else { "ends" };
             let what = match kind {
                 Kind::RevocationList => ": from then on every client of its authority is refused; renew it",
                 Kind::Certificate | Kind::Authority => ": renew it",
             };
-            let detail = format!("{file} {word} at {}{what}", humantime::format_rfc3339_seconds(*at));
+            let detail = format!("{path} {word} at {}{what}", humantime::format_rfc3339_seconds(*until));
             checks.push(Check::warn(name.clone(), detail));
         }
         if checks.is_empty() {
-            let detail = match ends.first() {
-                Some((_, file, at)) => {
-                    let days = at.duration_since(now).unwrap_or_default().as_secs() / (24 * 3600);
-                    format!("{} are in use; {file} ends first, in {days} days", ends.len())
+            let detail = match files.first() {
+                Some(File { path, until, .. }) => {
+                    let days = until.duration_since(now).unwrap_or_default().as_secs() / (24 * 3600);
+                    format!("{} are in use; {path} ends first, in {days} days", files.len())
                 }
                 None => "the authorities of the system are trusted".to_owned(),
             };
@@ -375,15 +374,4 @@ impl Side {
 
 fn refused(side: String, source: material::Error) -> Error {
     Error::Tls { side, source: Box::new(source) }
-}
-
-/// Every end that a side has: what it is, its file, when.
-fn ends(status: &Status) -> impl Iterator<Item = (Kind, String, SystemTime)> {
-    let file = |path: &std::path::Path| path.display().to_string();
-    let certificates =
-        status.certificates.iter().map(move |c| (Kind::Certificate, file(&c.file), c.not_after));
-    let authorities = status.authorities.iter().map(move |a| (Kind::Authority, file(&a.file), a.not_after));
-    let lists = status.revocation_lists.iter();
-    let lists = lists.filter_map(move |l| Some((Kind::RevocationList, file(&l.file), l.next_update?)));
-    certificates.chain(authorities).chain(lists)
 }

@@ -8,8 +8,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Time;
 use super::fault::{self, Fault};
+use super::releases;
 use super::report::{Line, days};
-use super::{SOON, releases};
 use crate::cluster::Broker;
 use crate::config::codes::Code;
 use crate::connect::{self, Dialer};
@@ -17,7 +17,7 @@ use crate::kafka::NodeId;
 use crate::net::HostPort;
 use crate::tls::client::Connector;
 use crate::tls::stream::{Stream, Transport};
-use crate::tls::{Version, inspect};
+use crate::tls::{Version, inspect, lifetime};
 use crate::topology::exchange;
 use crate::topology::survey::{Answers, Questions, survey};
 
@@ -47,8 +47,8 @@ pub(super) struct Asked {
 #[derive(Debug)]
 struct Met {
     facts: Vec<String>,
-    /// When its certificate ends, where that is soon.
-    ends: Option<SystemTime>,
+    /// Whether its certificate does.
+    ends_soon: bool,
     answers: Answers,
 }
 
@@ -75,19 +75,21 @@ impl Asking {
             facts.push(connected.peer.ip().to_string());
         }
         facts.push(format!("{:.1} ms", begin.elapsed().as_secs_f64() * 1e3));
-        let mut ends = None;
+        let mut ends_soon = false;
         if let Transport::Tls(stream) = &connected.stream {
             facts.push(handshake(stream));
-            if let Some(end) = end(stream) {
-                facts.push(format!("certificate {}", left(end)));
-                ends = Some(end).filter(|end| *end < SystemTime::now() + SOON);
+            if let Some(shown) =
+                stream.peer_certificates().first().and_then(|first| inspect::certificate(first))
+            {
+                facts.push(format!("certificate {}", left(shown.not_after)));
+                ends_soon = lifetime::ends_soon(shown.not_before, shown.not_after, SystemTime::now());
             }
         }
         let asked = survey(connected.stream, &self.questions).await;
         let answers = asked.map_err(|error| self.explain_answer(&error))?;
         facts.extend(self.questions.credential.as_ref().map(|login| login.mechanism.to_string()));
         facts.extend(releases::of(&answers.offered));
-        Ok(Met { facts, ends, answers })
+        Ok(Met { facts, ends_soon, answers })
     }
 
     fn explain_answer(&self, error: &exchange::Error) -> Fault {
@@ -121,11 +123,12 @@ impl Asked {
         match self.result {
             Err(fault) => fault.line(subject),
             Ok(met) => {
-                let line = match met.ends {
-                    None => Line::ok(subject),
-                    Some(_) => Line::warn(Code::CertificateEnds, subject).hint(
-                        "renew the broker's certificate; brokers load it by themselves or by a restart",
-                    ),
+                let line = if met.ends_soon {
+                    let hint =
+                        "renew the broker's certificate; brokers load it by themselves or by a restart";
+                    Line::warn(Code::CertificateEnds, subject).hint(hint)
+                } else {
+                    Line::ok(subject)
                 };
                 met.facts.into_iter().fold(named(line), Line::fact)
             }
@@ -151,10 +154,6 @@ fn handshake(stream: &Stream) -> String {
     // The name says the version again.
     let cipher = stream.cipher().unwrap_or_default();
     format!("{version} {}", cipher.trim_start_matches("TLS13_").trim_start_matches("TLS_"))
-}
-
-fn end(stream: &Stream) -> Option<SystemTime> {
-    Some(inspect::certificate(stream.peer_certificates().first()?)?.not_after)
 }
 
 /// `61 days left`, `ended 3 days ago`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::net::lookup_host;
 use tokio::sync::Semaphore;
@@ -13,13 +14,14 @@ use super::broker::{Asking, left};
 use super::clusters::Seen;
 use super::ports::Admin;
 use super::report::{Group, Line, Outcome};
-use super::{SOON, Time, material};
+use super::{Time, material};
 use crate::advertised;
 use crate::cluster::Routes;
 use crate::config::codes::Code;
 use crate::config::{self, Listener};
 use crate::connect::Dialer;
 use crate::tls::inspect::covers;
+use crate::tls::lifetime::ends_soon;
 use crate::tls::status::{Certificate, Status};
 use crate::topology::survey::Questions;
 
@@ -102,8 +104,8 @@ impl Told {
 
 /// The certificates: for how long, and whether they are for the names that clients are told.
 fn presented(status: &Status, told: &Told) -> Vec<Line> {
-    let soon = std::time::SystemTime::now() + SOON;
-    let fine = status.certificates.iter().filter(|certificate| certificate.not_after >= soon);
+    let now = SystemTime::now();
+    let fine = status.certificates.iter().filter(|found| !ends_soon(found.not_before, found.not_after, now));
     let fine = fine.map(|Certificate { file, names, not_after, .. }| {
         Line::ok(format!("certificate {}: {}; {}", material::name(file), shown(names), left(*not_after)))
     });

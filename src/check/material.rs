@@ -7,16 +7,17 @@ use std::time::SystemTime;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
+use super::Time;
 use super::broker::left;
 use super::fault::Fault;
 use super::report::Line;
-use super::{SOON, Time};
 use crate::config::codes::Code;
 use crate::logging::chain;
 use crate::tls::client::{self, Connector};
+use crate::tls::lifetime::ends_soon;
 use crate::tls::material::Error;
 use crate::tls::server::{self, Terminator};
-use crate::tls::status::{Certificate, Status};
+use crate::tls::status::{Authority, Certificate, Status};
 
 /// Reads the files towards clients.
 pub(super) async fn terminator(options: server::Options, time: Time) -> Result<Terminator, Fault> {
@@ -48,7 +49,8 @@ async fn read<T: Send + 'static>(
 pub(super) fn lines(status: &Status) -> Vec<Line> {
     let now = SystemTime::now();
     let mut lines: Vec<Line> = status.certificates.iter().filter_map(|found| ends(found, now)).collect();
-    for authority in status.authorities.iter().filter(|authority| authority.not_after < now + SOON) {
+    let soon = |authority: &&Authority| ends_soon(authority.not_before, authority.not_after, now);
+    for authority in status.authorities.iter().filter(soon) {
         let told = format!("authority {} {}", authority.subject, left(authority.not_after));
         let hint = format!("add its successor beside it: {}", authority.file.display());
         lines.push(Line::warn(Code::AuthorityEnds, told).hint(hint));
@@ -85,7 +87,7 @@ fn ends(found: &Certificate, now: SystemTime) -> Option<Line> {
         let told = format!("certificate {file} is not valid before {start}");
         let line = Line::fail(Code::CertificateExpired, told);
         Some(line.hint(format!("is the clock right? Here it is {}", humantime::format_rfc3339_seconds(now))))
-    } else if found.not_after < now + SOON {
+    } else if ends_soon(found.not_before, found.not_after, now) {
         let line = Line::warn(Code::CertificateEnds, format!("certificate {file}: {left}"));
         Some(line.hint("renew it; the gateway loads the new files by itself"))
     } else {

@@ -26,9 +26,6 @@ use crate::config::Config;
 use crate::config::diagnostic::{Diagnostics, Severity};
 use crate::limits::machine::Machine;
 
-/// How soon an end is worth a warning.
-const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
-
 /// The time that there is.
 #[derive(Clone, Copy, Debug)]
 struct Time {

@@ -81,6 +81,7 @@ impl Families {
             &self.advertised_stale,
             &self.advertised_heard,
             &self.connections,
+            &self.starts,
             &self.expiries,
             &self.tls_refused,
             &self.unverified,

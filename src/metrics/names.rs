@@ -140,6 +140,11 @@ pub(super) const HANDSHAKE_FAILURES: Definition = counter(
     &["listener", "reason"],
     "TLS handshakes of clients that failed.",
 );
+pub(super) const STARTS: Definition = gauge(
+    "gatehouse_tls_not_before_timestamp_seconds",
+    &["listener", "cluster", "kind", "file"],
+    "Since when a certificate in use is valid, in seconds since 1970; kind is `certificate` or `ca`. How long it lives in all is the difference.",
+);
 pub(super) const EXPIRIES: Definition = gauge(
     "gatehouse_tls_not_after_timestamp_seconds",
     &["listener", "cluster", "kind", "file"],
@@ -279,6 +284,7 @@ pub(super) const ALL: &[Definition] = &[
     HANDSHAKE_DURATION,
     HANDSHAKES,
     HANDSHAKE_FAILURES,
+    STARTS,
     EXPIRIES,
     TLS_RELOADS,
     TLS_REFUSED,

@@ -54,8 +54,9 @@ fn used() -> Metrics {
 const OFFICE: super::tls::Side<'_> = super::tls::Side { listener: "office", cluster: "" };
 
 fn expiry(file: &str, seconds: u64) -> Expiry<'static> {
-    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-    Expiry { side: OFFICE, kind: Kind::Certificate, file: file.to_owned(), at }
+    let until = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let from = Some(until - Duration::from_secs(2));
+    Expiry { side: OFFICE, kind: Kind::Certificate, file: file.to_owned(), from, until }
 }
 
 fn series(text: &str) -> BTreeSet<&str> {
@@ -77,8 +78,10 @@ fn tls_tells_what_happened_and_how_long_files_last() {
     metrics.set_expiries([expiry("/tls/new.crt", 9), expiry("/tls/new.crt", 8)]);
     let text = metrics.render();
     let of = |series: &str| value(&text, series);
-    let new = r#"gatehouse_tls_not_after_timestamp_seconds{cluster="",file="/tls/new.crt",kind="certificate",listener="office"}"#;
-    assert_eq!(of(new), Some(8.0), "the one that ends first");
+    let new = r#"{cluster="",file="/tls/new.crt",kind="certificate",listener="office"}"#;
+    let [from, until] =
+        ["before", "after"].map(|what| of(&format!("gatehouse_tls_not_{what}_timestamp_seconds{new}")));
+    assert_eq!((from, until), (Some(6.0), Some(8.0)), "the one that ends first");
     assert!(!text.contains("/tls/tls.crt"), "a file that is used no more");
     let handshakes = r#"gatehouse_tls_handshakes_total{listener="office",resumed="false",version="1.3"}"#;
     assert_eq!(of(handshakes), Some(1.0));

@@ -85,7 +85,7 @@ impl Kind {
     }
 }
 
-/// Until when a file can be used.
+/// For how long a file can be used.
 #[derive(Clone, Debug)]
 pub struct Expiry<'a> {
     /// Whose file.
@@ -94,8 +94,10 @@ pub struct Expiry<'a> {
     pub kind: Kind,
     /// Its path, as the configuration leads to it.
     pub file: String,
+    /// `notBefore` of a certificate; `None` for a list.
+    pub from: Option<SystemTime>,
     /// `notAfter` of a certificate, `nextUpdate` of a list.
-    pub at: SystemTime,
+    pub until: SystemTime,
 }
 
 /// How the look at one side's files ended.
@@ -118,18 +120,27 @@ impl Reload {
     }
 }
 
+/// Since 1970.
+fn seconds(time: SystemTime) -> i64 {
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
+}
+
 impl super::Metrics {
     /// Sets what the files of all sides hold, in place of what was set before. Of several that share their
     /// labels the one that ends first counts.
     pub fn set_expiries<'a>(&self, expiries: impl IntoIterator<Item = Expiry<'a>>) {
-        let gauges = &self.families.expiries;
-        gauges.reset();
+        let (starts, ends) = (&self.families.starts, &self.families.expiries);
+        starts.reset();
+        ends.reset();
         let mut latest_first: Vec<_> = expiries.into_iter().collect();
-        latest_first.sort_by_key(|expiry| std::cmp::Reverse(expiry.at));
-        for Expiry { side, kind, file, at } in latest_first {
-            let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let gauge = gauges.with_label_values(&[side.listener, side.cluster, kind.as_str(), &file]);
-            gauge.set(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX));
+        latest_first.sort_by_key(|expiry| std::cmp::Reverse(expiry.until));
+        for Expiry { side, kind, file, from, until } in latest_first {
+            let labels = [side.listener, side.cluster, kind.as_str(), &file];
+            if let Some(from) = from {
+                starts.with_label_values(&labels).set(seconds(from));
+            }
+            ends.with_label_values(&labels).set(seconds(until));
         }
     }
 

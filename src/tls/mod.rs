@@ -6,6 +6,7 @@ pub mod files;
 pub mod hello;
 pub mod identity;
 pub mod inspect;
+pub mod lifetime;
 pub mod material;
 pub mod principal;
 pub mod reason;

@@ -52,6 +52,9 @@ pub struct Authority {
     pub file: PathBuf,
     /// Its subject, as Java prints it (RFC 2253).
     pub subject: String,
+    /// Valid from.
+    #[serde(serialize_with = "rfc3339")]
+    pub not_before: SystemTime,
     /// Valid until. Chains are not refused for it: that is how other implementations treat a trust anchor.
     #[serde(serialize_with = "rfc3339")]
     pub not_after: SystemTime,

@@ -223,6 +223,7 @@ struct Authority {
     number: usize,
     certificate: CertificateDer<'static>,
     subject: String,
+    not_before: SystemTime,
     not_after: SystemTime,
 }
 
@@ -235,6 +236,7 @@ impl Authority {
         status::Authority {
             file: self.file.clone(),
             subject: self.subject.clone(),
+            not_before: self.not_before,
             not_after: self.not_after,
             sha256: x509::sha256(&self.certificate),
         }
@@ -253,10 +255,11 @@ fn read_authorities(paths: &[PathBuf], files: &Snapshot) -> Result<Vec<Authority
                     source: rustls::CertificateError::BadEncoding.into(),
                 };
                 let read = x509::Certificate::read(&certificate).ok_or_else(unreadable)?;
-                let (subject, not_after) = (printed(read.subject), read.not_after);
+                let (subject, not_before, not_after) =
+                    (printed(read.subject), read.not_before, read.not_after);
                 if authorities.iter().all(|known| known.certificate != certificate) {
                     let (file, number) = (file.to_path_buf(), place + 1);
-                    authorities.push(Authority { file, number, certificate, subject, not_after });
+                    authorities.push(Authority { file, number, certificate, subject, not_before, not_after });
                 }
             }
         }

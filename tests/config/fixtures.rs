@@ -97,7 +97,7 @@ fn pair_of(key: &KeyPair, name: &str, names: &[&str], ca: &CertifiedIssuer<'stat
     let now = SystemTime::now();
     let (from, to) = match valid {
         Valid::Months => (now - DAY, now + 90 * DAY),
-        Valid::FiveDays => (now - DAY, now + 5 * DAY + HOUR),
+        Valid::FiveDays => (now - 85 * DAY, now + 5 * DAY + HOUR),
         Valid::UntilThreeDaysAgo => (now - 90 * DAY, now - 3 * DAY - HOUR),
         Valid::FromTomorrowOn => (now + DAY + HOUR, now + 90 * DAY),
     };

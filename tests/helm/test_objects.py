@@ -359,16 +359,6 @@ def test_alerts_lead_to_the_runbook_where_it_is():
     assert found == default
 
 
-def test_certificates_that_live_for_hours_have_times_of_their_own():
-    default, found = alerts({}), alerts({"certificateEnds": "6h", "certificateEndsSoon": "1h30m"})
-    ends = 'min by (job, namespace, listener, cluster, kind, file) (gatehouse_tls_not_after_timestamp_seconds{kind!="crl"}) - time() <'
-    assert found.pop("GatehouseCertificateEnds")["expr"] == f"{ends} 21600 >= 5400"
-    assert found.pop("GatehouseCertificateEndsSoon")["expr"] == f"{ends} 5400"
-    assert default.pop("GatehouseCertificateEnds")["expr"] == f"{ends} 14 * 86400 >= 3 * 86400"
-    assert default.pop("GatehouseCertificateEndsSoon")["expr"] == f"{ends} 3 * 86400"
-    assert found == default
-
-
 def test_extra_objects_are_templates():
     names = {item["metadata"]["name"] for item in of_kind(rendered("sni"), "ConfigMap")}
     assert {"gw-notes", "gw-gatehouse-more"} <= names

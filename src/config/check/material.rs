@@ -17,10 +17,9 @@ use crate::logging::printable::signed_name;
 use crate::tls::client::{self, Connector};
 use crate::tls::identity::{self, Identity, Source};
 use crate::tls::inspect::covers;
+use crate::tls::lifetime::ends_soon;
 use crate::tls::server::Terminator;
 
-/// Certificates that run out within this time are warned of.
-const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 const DAY_SECONDS: u64 = 24 * 3600;
 
 /// Names that a message lists.
@@ -110,7 +109,9 @@ impl Check<'_> {
             (Ok(_), Ok(left)) if !left.is_zero() => {
                 format!("the certificate is not valid for {} yet", days(left))
             }
-            (Ok(left), _) if left < SOON => format!("the certificate runs out in {}", days(left)),
+            (Ok(left), _) if ends_soon(identity.not_before, identity.not_after, now) => {
+                format!("the certificate runs out in {}", days(left))
+            }
             (Ok(_), _) => return,
         };
         let warning = Diagnostic::warning(Code::Lifetime, title, place).label(signed_name(&identity.subject));

@@ -67,8 +67,8 @@ load it. If it is not valid yet, look at the clocks.",
     entry(
         Code::CertificateEnds,
         "a certificate ends soon",
-        "It ends within 14 days. Whatever renews it should have done so by now: cert-manager renews at two thirds of
-the term. The gateway loads new files by itself.",
+        "It ends within 14 days, and less than a fifth of its time is left. Whatever renews it should have done so by
+now: cert-manager does at two thirds of the term. The gateway loads new files by itself.",
     ),
     entry(
         Code::BrokerUntrusted,
@@ -139,8 +139,8 @@ there is a new one. Have whatever publishes the list write it to the file more o
     entry(
         Code::AuthorityEnds,
         "an authority ends soon",
-        "The certificate of an authority ends within 14 days, or did. Its successor can stand beside it, in the same
-file or directory, long before: certificates of both are taken then.",
+        "The certificate of an authority ends within 14 days and has less than a fifth of its time left, or it ended. Its
+successor can stand beside it, in the same file or directory, long before: certificates of both are taken then.",
     ),
     entry(
         Code::NodeOutside,

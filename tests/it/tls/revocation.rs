@@ -144,5 +144,9 @@ async fn the_ends_of_all_files_are_told() {
         let parts = [&format!("kind=\"{kind}\"") as &str, &format!("/{file}\""), "listener=\"door\""];
         let at = house.gateway.metric("gatehouse_tls_not_after_timestamp_seconds", &parts);
         assert!(at > 1.7e9, "{kind} {file}: {at}");
+        if kind != "crl" {
+            let from = house.gateway.metric("gatehouse_tls_not_before_timestamp_seconds", &parts);
+            assert!((1.0..at).contains(&from), "{kind} {file}: from {from}");
+        }
     }
 }
