@@ -223,7 +223,10 @@ impl Side {
 
     fn expiries(&self) -> Vec<Expiry<'_>> {
         let side = self.labels();
-        let expiry = |File { kind, path, from, until }| Expiry { side, kind, file: path, from, until };
+        let expiry = |file: File| {
+            let due = file.due();
+            Expiry { side, kind: file.kind, file: file.path, from: file.from, until: file.until, due }
+        };
         files(&self.status()).map(expiry).collect()
     }
 

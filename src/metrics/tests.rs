@@ -56,7 +56,7 @@ const OFFICE: super::tls::Side<'_> = super::tls::Side { listener: "office", clus
 fn expiry(file: &str, seconds: u64) -> Expiry<'static> {
     let until = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let from = Some(until - Duration::from_secs(2));
-    Expiry { side: OFFICE, kind: Kind::Certificate, file: file.to_owned(), from, until }
+    Expiry { side: OFFICE, kind: Kind::Certificate, file: file.to_owned(), from, until, due: until }
 }
 
 fn series(text: &str) -> BTreeSet<&str> {

@@ -98,6 +98,8 @@ pub struct Expiry<'a> {
     pub from: Option<SystemTime>,
     /// `notAfter` of a certificate, `nextUpdate` of a list.
     pub until: SystemTime,
+    /// When it should have been renewed.
+    pub due: SystemTime,
 }
 
 /// How the look at one side's files ended.
@@ -128,14 +130,14 @@ fn seconds(time: SystemTime) -> i64 {
 
 impl super::Metrics {
     /// Sets what the files of all sides hold, in place of what was set before. Of several that share their
-    /// labels the one that ends first counts.
+    /// labels the one counts that is due first.
     pub fn set_expiries<'a>(&self, expiries: impl IntoIterator<Item = Expiry<'a>>) {
         let (starts, ends) = (&self.families.starts, &self.families.expiries);
         starts.reset();
         ends.reset();
         let mut latest_first: Vec<_> = expiries.into_iter().collect();
-        latest_first.sort_by_key(|expiry| std::cmp::Reverse(expiry.until));
-        for Expiry { side, kind, file, from, until } in latest_first {
+        latest_first.sort_by_key(|expiry| std::cmp::Reverse(expiry.due));
+        for Expiry { side, kind, file, from, until, .. } in latest_first {
             let labels = [side.listener, side.cluster, kind.as_str(), &file];
             if let Some(from) = from {
                 starts.with_label_values(&labels).set(seconds(from));

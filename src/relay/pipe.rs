@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -20,29 +20,20 @@ pub(super) const REST_BYTES_MIN: u64 = 256 * 1024;
 /// How much a pipe holds: what everybody may ask for (`/proc/sys/fs/pipe-max-size`).
 pub(super) const PIPE_BYTES: usize = 1 << 20;
 
-/// Pipes of the process. A user without privileges may have 64 of that size (`/proc/sys/fs/pipe-user-pages-soft`); whoever
-/// finds none copies.
+/// Pipes of the process. All processes of a user without privileges may have 64 of that size
+/// (`/proc/sys/fs/pipe-user-pages-soft`); whoever finds none copies.
 const PIPES_MAX: usize = 32;
 
 /// The pipes of the process.
 static PIPES: Pool = Pool::new(PIPES_MAX);
 
-/// Why bytes were not moved.
+/// Why no bytes came into a pipe.
 #[derive(Debug)]
 pub(super) enum Error {
-    /// This system cannot, and nobody is given a pipe any more.
+    /// This system cannot splice, and nobody is given a pipe any more.
     Unsupported,
     /// The socket failed.
     Socket(std::io::Error),
-}
-
-impl From<Error> for std::io::Error {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Unsupported => std::io::ErrorKind::Unsupported.into(),
-            Error::Socket(error) => error,
-        }
-    }
 }
 
 /// An empty pipe; `None` where all are in use or the system gives none.
@@ -52,56 +43,63 @@ pub(super) fn take() -> Option<Pipe> {
 
 /// Pipes, of which there are only so many.
 struct Pool {
-    /// How many there may be, which becomes less where the system gives no more.
-    most: AtomicUsize,
+    most: usize,
     made: AtomicUsize,
     spare: Mutex<Vec<Pipe>>,
+    state: AtomicU8,
 }
+
+/// Nothing was spliced yet.
+const UNTRIED: u8 = 0;
+/// It was, so whatever fails from now on is the fault of a socket.
+const WORKS: u8 = 1;
+/// The system cannot, or whoever restricts this process does not let it.
+const UNSUPPORTED: u8 = 2;
 
 impl Pool {
     const fn new(most: usize) -> Self {
-        Self { most: AtomicUsize::new(most), made: AtomicUsize::new(0), spare: Mutex::new(Vec::new()) }
+        let (made, state) = (AtomicUsize::new(0), AtomicU8::new(UNTRIED));
+        Self { most, made, spare: Mutex::new(Vec::new()), state }
     }
 
     fn take(&'static self) -> Option<Pipe> {
+        if self.state.load(Ordering::Relaxed) == UNSUPPORTED {
+            return None;
+        }
         if let Some(pipe) = self.spare().pop() {
             return Some(pipe);
         }
-        let most = self.most.load(Ordering::Relaxed);
-        let more = |made| (made < most).then_some(made + 1);
-        let made = self.made.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        match make() {
-            Ok((output, input)) => Some(Pipe { output, input, bytes: 0, of: self }),
-            Err(errno) => {
-                self.made.fetch_sub(1, Ordering::Relaxed);
-                self.allow_only(made, errno);
-                None
-            }
-        }
+        let more = |made| (made < self.most).then_some(made + 1);
+        self.made.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        // What is short now, descriptors or the pipes of this user, may be there for the next frame.
+        let made = make().inspect_err(|error| tracing::debug!(%error, "no pipe, so a large frame is copied"));
+        let Ok((output, input)) = made else {
+            self.made.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        };
+        Some(Pipe { output, input, bytes: 0, of: self })
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Pipe>> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on there are at most that many.
-    fn allow_only(&self, most: usize, errno: Errno) {
-        if self.most.fetch_min(most, Ordering::Relaxed) > most {
-            let error = std::io::Error::from(errno);
-            tracing::debug!(pipes = most, %error, "large frames are copied where no pipe is free: the system gives no more");
+    /// Takes note of the first splice that worked.
+    fn worked(&self) {
+        if self.state.load(Ordering::Relaxed) != WORKS {
+            self.state.store(WORKS, Ordering::Relaxed);
         }
     }
 
-    /// Takes note of why a splice failed: from one that the system does not know on there are no pipes.
+    /// Tells a system that cannot splice from a socket that failed, which may give the same errors later.
     fn failed(&self, error: std::io::Error) -> Error {
-        match Errno::from_io_error(&error).filter(|errno| is_refusal(*errno)) {
-            Some(errno) => {
-                self.allow_only(0, errno);
-                drop(std::mem::take(&mut *self.spare()));
-                Error::Unsupported
-            }
-            None => Error::Socket(error),
+        let refused = Errno::from_io_error(&error).is_some_and(is_refusal);
+        if self.state.load(Ordering::Relaxed) == WORKS || !refused {
+            return Error::Socket(error);
         }
+        self.state.store(UNSUPPORTED, Ordering::Relaxed);
+        tracing::info!(%error, "this system does not splice, so large frames are copied");
+        Error::Unsupported
     }
 }
 
@@ -124,7 +122,7 @@ pub(super) struct Pipe {
 impl Pipe {
     /// Keeps an empty pipe for whoever needs one next.
     pub(super) fn give_back(self) {
-        if self.bytes == 0 && self.of.most.load(Ordering::Relaxed) > 0 {
+        if self.bytes == 0 {
             self.of.spare().push(self);
         }
     }
@@ -146,6 +144,7 @@ impl Pipe {
             ready!(socket.poll_read_ready(cx)).map_err(Error::Socket)?;
             match socket.try_io(Interest::READABLE, || Ok(transfer(socket, &self.input, limit)?)) {
                 Ok(bytes) => {
+                    self.of.worked();
                     self.bytes += bytes;
                     return Poll::Ready(Ok(bytes));
                 }
@@ -161,17 +160,17 @@ impl Pipe {
         cx: &mut Context<'_>,
         socket: &TcpStream,
         written: &mut u64,
-    ) -> Poll<Result<(), Error>> {
+    ) -> Poll<std::io::Result<()>> {
         while self.bytes > 0 {
-            ready!(socket.poll_write_ready(cx)).map_err(Error::Socket)?;
+            ready!(socket.poll_write_ready(cx))?;
             match socket.try_io(Interest::WRITABLE, || Ok(transfer(&self.output, socket, self.bytes)?)) {
-                Ok(0) => return Poll::Ready(Err(Error::Socket(std::io::ErrorKind::WriteZero.into()))),
+                Ok(0) => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
                 Ok(bytes) => {
                     self.bytes -= bytes;
                     *written += bytes as u64;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(self.of.failed(error))),
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
         Poll::Ready(Ok(()))
@@ -191,13 +190,14 @@ fn make() -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((output, input))
 }
 
+/// One splice. It knows no `MSG_NOSIGNAL`: that SIGPIPE is ignored, as in every Rust program, is needed here.
 fn transfer(from: impl AsFd, to: impl AsFd, limit: usize) -> Result<usize, Errno> {
     retry_on_intr(|| splice(&from, None, &to, None, limit, SpliceFlags::NONBLOCK))
 }
 
-/// Whether an error means that the system, or who restricts this process, has no splice for sockets.
+/// What a system without splice says of the first one, or a filter of system calls.
 fn is_refusal(errno: Errno) -> bool {
-    matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS)
+    matches!(errno, Errno::INVAL | Errno::NOSYS | Errno::PERM)
 }
 
 #[cfg(test)]
@@ -260,10 +260,18 @@ mod tests {
         drop(PIPES.take().unwrap());
         other.give_back();
         assert_eq!(PIPES.made.load(Ordering::Relaxed), 1);
-        assert!(matches!(PIPES.failed(Errno::CONNRESET.into()), Error::Socket(_)));
-        PIPES.take().unwrap().give_back();
-        assert!(matches!(PIPES.failed(Errno::NOSYS.into()), Error::Unsupported));
-        assert!(PIPES.take().is_none());
-        assert_eq!(PIPES.made.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn only_the_first_splice_tells_whether_the_system_can() {
+        static CANNOT: Pool = Pool::new(1);
+        assert!(matches!(CANNOT.failed(Errno::CONNRESET.into()), Error::Socket(_)));
+        CANNOT.take().unwrap().give_back();
+        assert!(matches!(CANNOT.failed(Errno::NOSYS.into()), Error::Unsupported));
+        assert!(CANNOT.take().is_none());
+        static CAN: Pool = Pool::new(1);
+        CAN.worked();
+        assert!(matches!(CAN.failed(Errno::PERM.into()), Error::Socket(_)));
+        CAN.take().unwrap().give_back();
     }
 }

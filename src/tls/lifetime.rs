@@ -12,15 +12,20 @@ const LEFT_OF_A_LIST: Duration = Duration::from_secs(2 * 3600);
 /// What has less time left than this should have been renewed by now.
 const LEFT: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// The same as a part of the whole time, for certificates that live for days or hours: who renews by himself does so
+/// The same as a part of the whole time, for certificates that live for days or hours: whatever renews by itself does so
 /// while a third is left or more.
 const PART: u32 = 5;
 
 /// Whether a certificate of these dates has ended, or ends so soon that somebody should look: within 14 days, and with
 /// less than a fifth of its time left. The alert `GatehouseCertificateEnds` says the same in PromQL.
 pub fn ends_soon(not_before: SystemTime, not_after: SystemTime, now: SystemTime) -> bool {
+    due(not_before, not_after) < now
+}
+
+/// From when on a certificate ends soon.
+fn due(not_before: SystemTime, not_after: SystemTime) -> SystemTime {
     let whole = not_after.duration_since(not_before).unwrap_or_default();
-    not_after < now + LEFT.min(whole / PART)
+    not_after - LEFT.min(whole / PART)
 }
 
 /// A file that lasts for a time.
@@ -40,9 +45,14 @@ impl File {
     /// Whether it has ended, or should have been renewed by now: a certificate as in [`ends_soon`], a list within two
     /// hours.
     pub fn ends_soon(&self, now: SystemTime) -> bool {
+        self.due() < now
+    }
+
+    /// From when on it ends soon.
+    pub fn due(&self) -> SystemTime {
         match self.from {
-            Some(from) => ends_soon(from, self.until, now),
-            None => self.until < now + LEFT_OF_A_LIST,
+            Some(from) => due(from, self.until),
+            None => self.until - LEFT_OF_A_LIST,
         }
     }
 }
@@ -83,7 +93,7 @@ mod tests {
         let start = SystemTime::UNIX_EPOCH;
         for (whole, soon) in [(hours(24), hours(4)), (hours(365 * 24), hours(14 * 24 - 1))] {
             let end = start + whole;
-            assert!(ends_soon(start, end, end - soon), "{whole:?}");
+            assert!(ends_soon(start, end, end - soon + hours(1)), "{whole:?}");
             assert!(!ends_soon(start, end, end - soon - hours(1)), "{whole:?}");
             assert!(ends_soon(start, end, end + hours(1)), "{whole:?}, ended");
         }

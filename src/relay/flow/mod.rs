@@ -17,8 +17,8 @@ use crate::limits::held::Held;
 /// of larger reads ends (`docs/performance.md`).
 pub(super) const READ_BYTES: usize = 256 * 1024;
 
-/// How much is read at once while the budget of held bytes is used up, and where another large frame is expected:
-/// what is read is copied, and of such a frame all but the beginning need not be.
+/// How much is read at once while the budget of held bytes is used up, and where another large frame is expected to
+/// begin: what is read is copied, and of such a frame all but the beginning need not be.
 const READ_BYTES_SMALL: usize = 16 * 1024;
 
 /// Reads of one direction before the other directions and connections of the worker get their turn.

@@ -74,7 +74,8 @@ impl Flow {
         R: Peer,
         W: Peer,
     {
-        let limit = if work.scarce || self.large { READ_BYTES_SMALL } else { READ_BYTES };
+        let limit =
+            if work.scarce || (self.large && self.at_boundary()) { READ_BYTES_SMALL } else { READ_BYTES };
         let scratch = std::mem::take(&mut work.scratch);
         let kept = self.input.len();
         // A little that is kept goes in front of what is read; much of it is read behind instead.
