@@ -205,20 +205,13 @@ mod tests {
     use std::future::poll_fn;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
 
     use super::*;
-
-    async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (one, other) =
-            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-        (one.unwrap(), other.unwrap().0)
-    }
+    use crate::relay::tests::socket_pair;
 
     #[tokio::test]
     async fn bytes_go_from_socket_to_socket_up_to_a_limit_and_the_end_is_seen() {
-        let ((mut sender, from), (to, mut receiver)) = (pair().await, pair().await);
+        let ((mut sender, from), (to, mut receiver)) = (socket_pair().await, socket_pair().await);
         sender.write_all(b"one two").await.unwrap();
         static PIPES: Pool = Pool::new(1);
         let mut pipe = PIPES.take().unwrap();
@@ -239,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_one_connection_left_in_a_pipe_never_comes_out_at_another() {
-        let (mut sender, from) = pair().await;
+        let (mut sender, from) = socket_pair().await;
         sender.write_all(b"secret").await.unwrap();
         static PIPES: Pool = Pool::new(1);
         let mut pipe = PIPES.take().unwrap();

@@ -314,7 +314,7 @@ async fn a_slow_reader_costs_a_bounded_part_of_the_budget_and_gives_it_back() {
 }
 
 /// Both ends of a connection over TCP.
-async fn socket_pair() -> (TcpStream, TcpStream) {
+pub(super) async fn socket_pair() -> (TcpStream, TcpStream) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (one, other) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
     (one.unwrap(), other.unwrap().0)
