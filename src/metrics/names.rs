@@ -148,7 +148,7 @@ pub(super) const STARTS: Definition = gauge(
 pub(super) const EXPIRIES: Definition = gauge(
     "gatehouse_tls_not_after_timestamp_seconds",
     &["listener", "cluster", "kind", "file"],
-    "Until when a file in use lasts, in seconds since 1970; kind is `certificate`, `ca` or `crl`. A side of the gateway is a listener, a cluster, or both: what the listener's clients show the brokers.",
+    "Until when a file in use lasts, in seconds since 1970; kind is `certificate`, `ca` or `crl`. Of several in one file, the one that should be renewed first. A side of the gateway is a listener, a cluster, or both: what the listener's clients show the brokers.",
 );
 pub(super) const TLS_RELOADS: Definition = counter(
     "gatehouse_tls_reloads_total",

@@ -53,8 +53,12 @@ fn used() -> Metrics {
 
 const OFFICE: super::tls::Side<'_> = super::tls::Side { listener: "office", cluster: "" };
 
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
 fn expiry(file: &str, seconds: u64) -> Expiry<'static> {
-    let until = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let until = at(seconds);
     let from = Some(until - Duration::from_secs(2));
     Expiry { side: OFFICE, kind: Kind::Certificate, file: file.to_owned(), from, until, due: until }
 }
@@ -75,13 +79,14 @@ fn tls_tells_what_happened_and_how_long_files_last() {
     let metrics = used();
     metrics.handshakes("office").failed("revoked");
     metrics.reloaded(OFFICE, Reload::Failed);
-    metrics.set_expiries([expiry("/tls/new.crt", 9), expiry("/tls/new.crt", 8)]);
+    // The second ends first, but the first should be renewed before.
+    metrics.set_expiries([expiry("/tls/new.crt", 9), Expiry { due: at(10), ..expiry("/tls/new.crt", 8) }]);
     let text = metrics.render();
     let of = |series: &str| value(&text, series);
     let new = r#"{cluster="",file="/tls/new.crt",kind="certificate",listener="office"}"#;
     let [from, until] =
         ["before", "after"].map(|what| of(&format!("gatehouse_tls_not_{what}_timestamp_seconds{new}")));
-    assert_eq!((from, until), (Some(6.0), Some(8.0)), "the one that ends first");
+    assert_eq!((from, until), (Some(7.0), Some(9.0)), "the one that is due first");
     assert!(!text.contains("/tls/tls.crt"), "a file that is used no more");
     let handshakes = r#"gatehouse_tls_handshakes_total{listener="office",resumed="false",version="1.3"}"#;
     assert_eq!(of(handshakes), Some(1.0));

@@ -169,22 +169,18 @@ impl Flow {
     }
 
     /// Moves what can be moved.
-    pub(super) fn poll<R, W>(&mut self, cx: &mut Context<'_>, work: &mut Work<'_, R, W>) -> Standing
-    where
-        R: Peer,
-        W: Peer,
-    {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        work: &mut Work<'_, impl Peer, impl Peer>,
+    ) -> Standing {
         let standing = self.rounds(cx, work);
         let spliced = self.pipe.as_ref().map_or(0, Pipe::bytes);
         self.held.set(self.input.capacity() + self.output.capacity() + spliced);
         standing
     }
 
-    fn rounds<R, W>(&mut self, cx: &mut Context<'_>, work: &mut Work<'_, R, W>) -> Standing
-    where
-        R: Peer,
-        W: Peer,
-    {
+    fn rounds(&mut self, cx: &mut Context<'_>, work: &mut Work<'_, impl Peer, impl Peer>) -> Standing {
         for _ in 0..ROUNDS_MAX {
             match self.poll_output(cx, work.writer) {
                 Poll::Pending => return Standing::Pending,

@@ -13,15 +13,11 @@ use crate::relay::pipe::{self, Pipe};
 
 impl Flow {
     /// Moves what has come, once: what the core has still to see by a copy, the rest of a large frame without.
-    pub(super) fn poll_reader<R, W>(
+    pub(super) fn poll_reader(
         &mut self,
         cx: &mut Context<'_>,
-        work: &mut Work<'_, R, W>,
-    ) -> Poll<Result<(), Failed>>
-    where
-        R: Peer,
-        W: Peer,
-    {
+        work: &mut Work<'_, impl Peer, impl Peer>,
+    ) -> Poll<Result<(), Failed>> {
         if self.pass >= pipe::REST_BYTES_MIN
             && !work.scarce
             && let (Some(reader), Some(writer)) = (work.reader.plain(), work.writer.plain())
@@ -40,8 +36,7 @@ impl Flow {
         reader: &TcpStream,
         writer: &TcpStream,
     ) -> Poll<Result<(), Failed>> {
-        let filled = pipe.poll_fill(cx, reader, self.pass);
-        match filled {
+        match pipe.poll_fill(cx, reader, self.pass) {
             Poll::Ready(Ok(bytes)) if bytes > 0 => {
                 self.moved.read += bytes as u64;
                 self.pass -= bytes as u64;
@@ -65,15 +60,11 @@ impl Flow {
     }
 
     /// Reads once and walks what came.
-    fn poll_input<R, W>(
+    fn poll_input(
         &mut self,
         cx: &mut Context<'_>,
-        work: &mut Work<'_, R, W>,
-    ) -> Poll<Result<(), Failed>>
-    where
-        R: Peer,
-        W: Peer,
-    {
+        work: &mut Work<'_, impl Peer, impl Peer>,
+    ) -> Poll<Result<(), Failed>> {
         let limit =
             if work.scarce || (self.large && self.at_boundary()) { READ_BYTES_SMALL } else { READ_BYTES };
         let scratch = std::mem::take(&mut work.scratch);
@@ -130,15 +121,12 @@ impl Flow {
 
     /// Carries out the core's plans on a window and returns how many bytes of it are done with. Bytes
     /// that pass are written straight from the window, as many frames at once as follow each other.
-    pub(super) fn walk<R, W>(
+    pub(super) fn walk(
         &mut self,
         cx: &mut Context<'_>,
-        work: &mut Work<'_, R, W>,
+        work: &mut Work<'_, impl Peer, impl Peer>,
         window: &[u8],
-    ) -> std::io::Result<usize>
-    where
-        W: Peer,
-    {
+    ) -> std::io::Result<usize> {
         let (mut sent, mut position) = (0, 0);
         self.need = 0;
         loop {

@@ -11,15 +11,12 @@ use crate::relay::Peer;
 
 impl Flow {
     /// Writes, and keeps what the peer does not take.
-    pub(super) fn send<W>(
+    pub(super) fn send(
         &mut self,
         cx: &mut Context<'_>,
-        writer: &mut W,
+        writer: &mut impl Peer,
         mut bytes: &[u8],
-    ) -> std::io::Result<()>
-    where
-        W: Peer,
-    {
+    ) -> std::io::Result<()> {
         while !bytes.is_empty() && self.output.is_empty() {
             match Pin::new(&mut *writer).poll_write(cx, bytes) {
                 Poll::Pending => break,
@@ -45,26 +42,22 @@ impl Flow {
         writer: &TcpStream,
     ) -> Poll<std::io::Result<()>> {
         if let Some(mut pipe) = self.pipe.take() {
-            let drained = pipe.poll_drain(cx, writer, &mut self.moved.written);
-            if drained.is_pending() {
+            let Poll::Ready(drained) = pipe.poll_drain(cx, writer, &mut self.moved.written) else {
                 self.pipe = Some(pipe);
                 return Poll::Pending;
-            }
+            };
             pipe.give_back();
-            ready!(drained)?;
+            drained?;
         }
         Poll::Ready(Ok(()))
     }
 
     /// Writes what the peer did not take before, and gives its memory back.
-    pub(in crate::relay) fn poll_output<W>(
+    pub(in crate::relay) fn poll_output(
         &mut self,
         cx: &mut Context<'_>,
-        writer: &mut W,
-    ) -> Poll<std::io::Result<()>>
-    where
-        W: Peer,
-    {
+        writer: &mut impl Peer,
+    ) -> Poll<std::io::Result<()>> {
         while let Some(rest) = self.output.get(self.taken..).filter(|rest| !rest.is_empty()) {
             match ready!(Pin::new(&mut *writer).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
