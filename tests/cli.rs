@@ -1106,12 +1106,8 @@ fn the_two_minutes_of_tls_in_the_readme_work() {
 }
 
 fn metric(admin: &str, name: &str) -> Option<f64> {
-    let mut stream = TcpStream::connect(admin).ok()?;
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    let page = page(admin, "/metrics")?;
+    page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
 #[test]
@@ -1174,6 +1170,37 @@ fn a_gateway_reloads_its_file_when_it_is_asked_to() {
     let gone = reload(&[], "s3cret");
     assert_eq!((code(&gone), said(&gone).contains("cannot be reached")), (69, true), "{}", said(&gone));
     assert_eq!(code(&run(&["reload", "--admin", "https://127.0.0.1:1"])), 2);
+}
+
+#[test]
+fn a_gateway_that_runs_logs_by_another_level_unless_its_surroundings_named_one() {
+    for (variable, flag, wins) in
+        [("", "", None), ("warn", "", Some("GATEHOUSE_LOG")), ("", "-q", Some("--quiet"))]
+    {
+        let (bind, admin) = free_addresses();
+        let text = config(&bind, &admin, "0s").replace("admin: { bind", "admin: { token: s3cret, bind");
+        let file = File::new("level.yaml", &(text.clone() + "log: { level: warn }\n"));
+        let mut arguments = vec!["run", "--config", file.path()];
+        arguments.extend((!flag.is_empty()).then_some(flag));
+        let child =
+            command(&arguments).env("GATEHOUSE_LOG", variable).stderr(Stdio::piped()).spawn().unwrap();
+        let mut gateway = Gateway(child);
+        until("admin answers", || live(&admin));
+        fs::write(&file.0, text + "log: { level: \"info,gatehouse::topology=off\" }\n").unwrap();
+        let mut reload = command(&["reload", "--admin", &admin]);
+        let reloaded = reload.env("GATEHOUSE_ADMIN_TOKEN", "s3cret").output().unwrap();
+        assert_eq!(code(&reloaded), 0, "{}", stderr(&reloaded));
+        let told = "log.level warn -> info,gatehouse::topology=off  applies at once, unless";
+        assert!(stdout(&reloaded).contains(told), "{}", stdout(&reloaded));
+        gateway.signal("TERM");
+        assert_eq!(gateway.ended(), 0);
+        let mut log = String::new();
+        gateway.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert!(!log.contains("\"started\""), "it began with warnings only: {log}");
+        assert_eq!(log.contains("\"stopped\""), wins.is_none(), "{log}");
+        let kept = wins.map(|wins| format!("{wins} wins: the level of the log stays as it is"));
+        assert!(kept.is_none_or(|kept| log.contains(&kept)), "{log}");
+    }
 }
 
 #[test]

@@ -12,10 +12,10 @@ use super::{Error, State};
 use crate::admin::state::{self, Check, Command, Configured, Outcome};
 use crate::config::Config;
 use crate::config::diagnostic::Diagnostics;
-use crate::config::difference::{self, Change, Changes};
+use crate::config::difference::{self, Change, Changes, Subject};
 use crate::config::effect::Effect;
 use crate::config::file::{self, Origin};
-use crate::logging::chain;
+use crate::logging::{self, chain, level};
 use crate::metrics::reload::Reload as Count;
 
 /// A file that was just found changed is looked at once more after this time: someone may be writing it.
@@ -272,6 +272,9 @@ impl State {
             return Err(Error::Stopping);
         }
         self.commit(prepared, changes).await;
+        if changes.touch(&Subject::Process, "log.level") {
+            change_level(&self.parts().config.log.options);
+        }
         for change in changes.list.iter().take(TOLD_MAX) {
             let (setting, effect) = (change.path(), change.effect.to_string());
             tracing::info!(setting, change = change.what(), effect, "a setting changed");
@@ -338,6 +341,17 @@ impl State {
             Configured::Refused => self.metrics.config_read(Count::Refused),
             Configured::NoFile => {}
         }
+    }
+}
+
+/// What was valid as a part of a configuration cannot fail as a filter.
+fn change_level(options: &logging::Options) {
+    match level::change(options) {
+        Ok(None) => {}
+        Ok(Some(from)) => {
+            tracing::warn!(setting = "log.level", "{from} wins: the level of the log stays as it is")
+        }
+        Err(error) => tracing::error!(error = chain(&error), "the level of the log stays as it is"),
     }
 }
 

@@ -51,14 +51,8 @@ where
 {
     machine::refuse_core_files();
     let variable = |name: &str| std::env::var(name).ok();
-    let mut log = log.clone();
-    if global.quiet {
-        log.level = "warn".to_owned();
-    } else if global.verbose {
-        log.level = "debug".to_owned();
-    }
-    let log = log.overridden(variable).map_err(Error::Log)?;
-    let _written_at_the_end = logging::install(&log).map_err(Error::Log)?;
+    let (log, level_from) = log.clone().overridden(flag(global), variable).map_err(Error::Log)?;
+    let _written_at_the_end = logging::install(&log, level_from).map_err(Error::Log)?;
     let data = data_plane(variable(WORKERS_VARIABLE).as_deref())?;
     // The control plane is this thread.
     let control = Builder::new_current_thread().enable_all().build().map_err(Error::System)?;
@@ -67,6 +61,12 @@ where
     // What still runs then was given its time.
     data.shutdown_background();
     exit.map_err(Error::System)
+}
+
+/// The flag that says how much is logged, with the level that it stands for.
+fn flag(global: &Global) -> Option<(&'static str, &'static str)> {
+    let flags = [(global.quiet, "--quiet", "warn"), (global.verbose, "--verbose", "debug")];
+    flags.into_iter().find_map(|(is_set, flag, level)| is_set.then_some((flag, level)))
 }
 
 fn data_plane(workers: Option<&str>) -> Result<Runtime, Error> {

@@ -26,6 +26,8 @@ pub enum Effect {
     Discovery,
     /// A cluster is followed from now on, or no more.
     Follows(bool),
+    /// What is logged from now on, unless a variable or a flag of the process said so.
+    LogLevel,
     /// The next stop.
     NextStop,
     /// Nothing, until the process is started anew.
@@ -43,6 +45,7 @@ impl Effect {
             | Self::NextAnswer
             | Self::OwnRequests
             | Self::Follows(_)
+            | Self::LogLevel
             | Self::NextStop
             | Self::Restart => false,
         }
@@ -71,6 +74,7 @@ impl fmt::Display for Effect {
             }
             Self::Follows(true) => f.write_str("is followed from now on"),
             Self::Follows(false) => f.write_str("is followed no more"),
+            Self::LogLevel => f.write_str("applies at once, unless GATEHOUSE_LOG, -q or -v was set"),
             Self::NextStop => f.write_str("applies to the next stop"),
             Self::Restart => f.write_str("needs a restart of the process"),
         }
@@ -101,6 +105,7 @@ pub(super) fn of_process(setting: &str) -> Effect {
     match setting {
         "limits.held_bytes" | "tls.reload_interval" => Effect::AtOnce,
         "log.connections" => Effect::NewConnections,
+        "log.level" => Effect::LogLevel,
         _ => match first(setting) {
             "limits" => Effect::NewConnections,
             "shutdown" => Effect::NextStop,

@@ -140,7 +140,7 @@ impl Config {
     pub fn keep_what_needs_a_restart(&mut self, started: &Self) {
         self.node_id.clone_from(&started.node_id);
         self.admin.bind = started.admin.bind;
-        self.log.options.clone_from(&started.log.options);
+        self.log.options.format = started.log.options.format;
         if let Some(cluster) = started.clusters.first() {
             let client_id = &cluster.topology.client_id;
             self.clusters.iter_mut().for_each(|cluster| cluster.topology.client_id.clone_from(client_id));

@@ -12,11 +12,14 @@ use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload;
 
 pub mod fold;
+pub mod level;
 pub mod lines;
 pub mod printable;
 
+use level::Level;
 use lines::{Guard, Lines};
 use printable::Printable;
 
@@ -62,6 +65,9 @@ pub enum Error {
     /// The thread that writes the log could not be started.
     #[error("the thread that writes the log cannot be started")]
     Thread(#[source] io::Error),
+    /// The log whose level is to change is not there any more.
+    #[error("the log is gone")]
+    Gone(#[source] reload::Error),
 }
 
 /// How lines look.
@@ -105,19 +111,27 @@ impl Default for Options {
 }
 
 impl Options {
-    /// These options with what the environment says instead. An empty variable says nothing.
+    /// These options with what a flag says instead, by its name and the level that it stands for, and above that
+    /// the environment; and the name of what gave the level, where it was one of the two. An empty variable says nothing.
     ///
     /// # Errors
     /// [`Error::Format`].
-    pub fn overridden(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    pub fn overridden(
+        mut self,
+        flag: Option<(&'static str, &str)>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<(Self, Option<&'static str>), Error> {
         let set = |name| variable(name).filter(|value| !value.is_empty());
-        if let Some(level) = set(LEVEL_VARIABLE) {
+        let level = set(LEVEL_VARIABLE).map(|level| (LEVEL_VARIABLE, level));
+        let level = level.or_else(|| flag.map(|(flag, level)| (flag, level.to_owned())));
+        let level_from = level.map(|(from, level)| {
             self.level = level;
-        }
+            from
+        });
         if let Some(format) = set(FORMAT_VARIABLE) {
             self.format = format.parse()?;
         }
-        Ok(self)
+        Ok((self, level_from))
     }
 
     /// Checks the filter without setting anything up.
@@ -140,15 +154,20 @@ impl Options {
 /// Sets the log of the process up, once, and sends panics through it. Lines go to stderr on a thread of
 /// their own; where nobody reads them they are lost and counted, and nothing waits. Drop the guard last.
 ///
+/// `fixed_by` names the variable or the flag that gave the level, if one did: the level stays as it is then, whatever
+/// [`level::change`] asks for.
+///
 /// # Errors
 /// [`Error::Level`], [`Error::Filter`], [`Error::Installed`] and [`Error::Thread`].
-pub fn install(options: &Options) -> Result<Guard, Error> {
+pub fn install(options: &Options, fixed_by: Option<&'static str>) -> Result<Guard, Error> {
     let terminal = io::stderr().is_terminal();
     let colour = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     let look = Look::new(options.format, terminal, colour);
     options.filter()?;
     let (lines, guard) = Lines::start(io::stderr(), move |lines| look.lost(lines)).map_err(Error::Thread)?;
-    set_global_default(dispatch(options, look, lines)?).map_err(Error::Installed)?;
+    let (dispatch, filter) = dispatch(options, look, lines)?;
+    set_global_default(dispatch).map_err(Error::Installed)?;
+    Level { filter, fixed_by }.install();
     panic::set_hook(Box::new(log_panic));
     Ok(guard)
 }
@@ -181,18 +200,22 @@ impl Look {
     }
 }
 
-fn dispatch<W>(options: &Options, look: Look, writer: W) -> Result<Dispatch, Error>
+fn dispatch<W>(
+    options: &Options,
+    look: Look,
+    writer: W,
+) -> Result<(Dispatch, reload::Handle<Targets, Registry>), Error>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = options.filter()?;
+    let (filter, changed) = reload::Layer::new(options.filter()?);
     let layer = match look {
         Look::Text { colour } => fmt::layer().with_ansi(colour).with_writer(writer).boxed(),
         Look::Json => {
             fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer).boxed()
         }
     };
-    Ok(Dispatch::new(Registry::default().with(layer.with_filter(filter))))
+    Ok((Dispatch::new(Registry::default().with(layer.with_filter(filter))), changed))
 }
 
 fn log_panic(information: &panic::PanicHookInfo<'_>) {
@@ -212,7 +235,7 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
 
     impl io::Write for Lines {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -226,7 +249,7 @@ mod tests {
     }
 
     impl Lines {
-        fn text(&self) -> String {
+        pub(super) fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
         }
     }
@@ -235,7 +258,7 @@ mod tests {
         let lines = Lines::default();
         let options = Options { level: level.to_owned(), ..Options::default() };
         let writer = lines.clone();
-        let dispatch = dispatch(&options, look, move || writer.clone()).unwrap();
+        let (dispatch, _) = dispatch(&options, look, move || writer.clone()).unwrap();
         tracing::dispatcher::with_default(&dispatch, write);
         lines.text()
     }
@@ -297,11 +320,17 @@ mod tests {
             FORMAT_VARIABLE => Some("json".to_owned()),
             _ => None,
         };
-        let options = Options::default().overridden(environment).unwrap();
-        assert_eq!(options, Options { level: "debug".into(), format: Format::Json });
-        let empty = Options::default().overridden(|_| Some(String::new())).unwrap();
-        assert_eq!(empty, Options::default());
-        let error = Options::default().overridden(|_| Some("xml".to_owned())).unwrap_err();
+        let quiet = Some(("--quiet", "warn"));
+        for flag in [None, quiet] {
+            let overridden = Options::default().overridden(flag, environment).unwrap();
+            let debug = Options { level: "debug".into(), format: Format::Json };
+            assert_eq!(overridden, (debug, Some(LEVEL_VARIABLE)));
+        }
+        let empty = |_: &str| Some(String::new());
+        assert_eq!(Options::default().overridden(None, empty).unwrap(), (Options::default(), None));
+        let warn = Options { level: "warn".into(), ..Options::default() };
+        assert_eq!(Options::default().overridden(quiet, empty).unwrap(), (warn, Some("--quiet")));
+        let error = Options::default().overridden(None, |_| Some("xml".to_owned())).unwrap_err();
         assert_eq!(error.to_string(), "`xml` is no log format: it is auto, text or json");
         let filter = |level: &str| Options { level: level.into(), ..Options::default() }.filter();
         for (level, fault) in [

@@ -312,9 +312,9 @@ def template(values):
 def test_a_new_port_is_no_new_version_of_the_pods():
     """The running gateway takes the port in; with `rollout` pods are replaced."""
     ranges = {"routing": {"port": {"ranges": [{"nodes": "0-5", "bind": 9093}]}}}
-    more = {"config": {"listeners": {"external": ranges}, "log": {"connections": True}}}
+    more = {"config": {"listeners": {"external": ranges}, "log": {"connections": True, "level": "debug"}}}
     assert template({}) == template(more)
-    for fixed in [{"log": {"level": "debug"}}, {"admin": {"bind": "[::]:9910"}}, {"node": {"id": "a"}}]:
+    for fixed in [{"log": {"format": "text"}}, {"admin": {"bind": "[::]:9910"}}, {"node": {"id": "a"}}]:
         assert template({}) != template({"config": fixed}), "this waits for a restart"
     rollout = {"reload": {"mode": "rollout"}}
     assert template(rollout) != template({**more, **rollout})

@@ -158,7 +158,7 @@ fn metadata(flags: &Kubernetes, component: &str) -> String {
 fn head(place: &Place, flags: &Kubernetes, mounts: &[Mount]) -> String {
     let mut text = format!(
         "# Written by `gatehouse generate kubernetes` for Kubernetes 1.30 or newer. The pods follow a changed ConfigMap by\n\
-         # themselves; admin.bind, node.id, log.level and log.format wait for `kubectl rollout restart deployment/{}`.\n",
+         # themselves; admin.bind, node.id and log.format wait for `kubectl rollout restart deployment/{}`.\n",
         flags.name
     );
     if mounts.is_empty() && place.brought().next().is_none() {

@@ -248,10 +248,10 @@ async fn a_listener_that_leads_elsewhere_lets_everybody_come_again() {
 async fn what_needs_a_restart_waits_and_the_rest_is_applied() {
     let toy = three_brokers().await;
     let followed = two(&toy, "0-9", "cluster: toy").await;
-    let level = both(followed.ip, &toy, "0-4", "cluster: toy") + "log: { level: debug }\n";
-    let reload = followed.apply(&level).await;
+    let format = both(followed.ip, &toy, "0-4", "cluster: toy") + "log: { format: text }\n";
+    let reload = followed.apply(&format).await;
     let waiting: Vec<_> = reload.changes.iter().filter(|c| c.needs_restart).map(|c| &*c.path).collect();
-    assert_eq!((waiting, reload.changes.len()), (vec!["log.level"], 2), "{reload:?}");
+    assert_eq!((waiting, reload.changes.len()), (vec!["log.format"], 2), "{reload:?}");
     assert!(TcpStream::connect(followed.door(19_098)).await.is_err(), "the rest is in use");
     let again = followed.app.reloaded(false).await;
     assert_eq!((again.config, again.changes.len()), (Configured::Unchanged, 1), "it still waits");

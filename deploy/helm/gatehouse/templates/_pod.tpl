@@ -52,5 +52,5 @@
 {{- define "gatehouse.fixed" -}}
 {{- $config := include "gatehouse.config" . | fromJson -}}
 {{- $log := default dict $config.log -}}
-{{- dict "version" $config.version "node" $config.node "bind" $config.admin.bind "log" (omit $log "connections") | toJson -}}
+{{- dict "version" $config.version "node" $config.node "bind" $config.admin.bind "log" (omit $log "connections" "level") | toJson -}}
 {{- end -}}
