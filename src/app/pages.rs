@@ -16,6 +16,7 @@ use crate::cluster::Routes;
 use crate::config;
 use crate::kafka::NodeId;
 use crate::net::HostPort;
+use crate::relay;
 use crate::tls::inspect::covers;
 use crate::topology::health::Reach;
 use crate::topology::{Discovery, Snapshot};
@@ -125,6 +126,7 @@ fn unanswered(parts: &Parts, index: usize, snapshot: &Snapshot) -> String {
 pub(super) fn metrics(state: &State) -> String {
     let held = state.limits.held();
     state.metrics.set_buffered(held.bytes(), held.budget());
+    state.metrics.set_splice_pipes(relay::pipes_in_use());
     state.metrics.set_connection_limit(state.limits.options().max_connections);
     state.metrics.set_ready(readiness(state).is_ready());
     let parts = state.parts();

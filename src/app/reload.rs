@@ -349,7 +349,7 @@ fn change_level(options: &logging::Options) {
     match level::change(options) {
         Ok(None) => {}
         Ok(Some(from)) => {
-            tracing::warn!(setting = "log.level", "{from} wins: the level of the log stays as it is")
+            tracing::warn!(setting = "log.level", "{from} wins: the level of the log stays as it is");
         }
         Err(error) => tracing::error!(error = chain(&error), "the level of the log stays as it is"),
     }

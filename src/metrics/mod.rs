@@ -113,6 +113,11 @@ impl Metrics {
         self.families.buffer_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
     }
 
+    /// Sets how many pipes hold the rest of a large frame.
+    pub fn set_splice_pipes(&self, pipes: usize) {
+        self.families.splice_pipes.set(i64::try_from(pipes).unwrap_or(i64::MAX));
+    }
+
     /// The text of a scrape, format 0.0.4.
     pub fn render(&self) -> String {
         let mut text = String::new();

@@ -247,6 +247,11 @@ pub(super) const BUFFERED: Definition =
     gauge("gatehouse_buffered_bytes", &[], "Bytes held because a peer has not taken them yet.");
 pub(super) const BUFFER_LIMIT: Definition =
     gauge("gatehouse_buffer_limit_bytes", &[], "The budget for held bytes.");
+pub(super) const SPLICE_PIPES: Definition = gauge(
+    "gatehouse_splice_pipes",
+    &[],
+    "Pipes in which the rest of a large frame is, of at most 32. Without a free one it is copied, at a higher cost.",
+);
 
 pub(super) const CPU: Definition =
     counter("process_cpu_seconds_total", &[], "User and system CPU time, in hundredths of a second.");
@@ -308,6 +313,7 @@ pub(super) const ALL: &[Definition] = &[
     CONNECTION_LIMIT,
     BUFFERED,
     BUFFER_LIMIT,
+    SPLICE_PIPES,
     CPU,
     RESIDENT,
     OPEN_FDS,

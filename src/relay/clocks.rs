@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Cause, Peer, Relay};
+use super::in_flight::Stamp;
+use super::{Cause, Peer, Relay, pipe};
 
 /// A request must make progress at 1 KiB/s, averaged over this time.
 const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
@@ -27,6 +28,7 @@ where
                     Err(cause) => return Poll::Ready(cause),
                 },
             };
+            let deadline = self.leave_pipes(now).into_iter().fold(deadline, Instant::min);
             // An earlier wake-up than needed is cheaper than moving the timer with every frame.
             if deadline < self.timer.deadline() || self.timer.is_elapsed() {
                 self.timer.as_mut().reset(deadline);
@@ -40,6 +42,21 @@ where
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+    }
+
+    /// Takes from a peer the pipe that it did not empty in time, and tells when that may be so again.
+    fn leave_pipes(&mut self, now: Instant) -> Option<Instant> {
+        let mut next: Option<Instant> = None;
+        for flow in [&mut self.requests, &mut self.responses] {
+            let Some(Stamp(since)) = flow.pipe_since() else { continue };
+            let until = self.started + Duration::from_micros(since) + pipe::PATIENCE;
+            if until <= now {
+                flow.leave_pipe();
+            } else {
+                next = Some(next.map_or(until, |next| next.min(until)));
+            }
+        }
+        next
     }
 
     /// Whether a connection that begins nothing new has done what it must.

@@ -47,6 +47,11 @@ const PAGE_BYTES: usize = 4096;
 /// Turns between the two directions before other connections of the worker get theirs.
 const TURNS_MAX: usize = 16;
 
+/// Pipes of the process in which the rest of a large frame waits for a peer; the others are empty.
+pub fn pipes_in_use() -> usize {
+    pipe::in_use()
+}
+
 /// A stream to a client or a broker.
 pub trait Peer: AsyncRead + AsyncWrite + Unpin {
     /// The socket whose bytes are the stream's own; `None` where they are encrypted on the way.

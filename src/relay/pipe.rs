@@ -1,15 +1,18 @@
 //! Pipes through which the kernel moves the rest of a large frame from one socket to the other, neither copied nor seen.
 //!
-//! A pipe belongs to a direction only while bytes are in it. An empty one goes back to a few that the process keeps; one
-//! that is not empty is closed, so nothing of one connection ever comes out at another.
+//! A pipe belongs to a direction only while bytes are in it, and [`PATIENCE`] at most: of a peer that takes them more
+//! slowly they go into memory. An empty pipe goes back to a few that the process keeps; one that is not empty is closed,
+//! so nothing of one connection ever comes out at another.
 
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use rustix::io::{Errno, retry_on_intr};
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, read, retry_on_intr};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -23,6 +26,9 @@ pub(super) const PIPE_BYTES: usize = 1 << 20;
 /// Pipes of the process. All processes of a user without privileges may have 64 of that size
 /// (`/proc/sys/fs/pipe-user-pages-soft`); whoever finds none copies.
 const PIPES_MAX: usize = 32;
+
+/// How long a peer may take for what is in a pipe: others may want it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The pipes of the process.
 static PIPES: Pool = Pool::new(PIPES_MAX);
@@ -39,6 +45,11 @@ pub(super) enum Error {
 /// An empty pipe; `None` where all are in use or the system gives none.
 pub(super) fn take() -> Option<Pipe> {
     PIPES.take()
+}
+
+/// Pipes in which something is now.
+pub(super) fn in_use() -> usize {
+    PIPES.in_use()
 }
 
 /// Pipes, of which there are only so many.
@@ -78,6 +89,11 @@ impl Pool {
             return None;
         };
         Some(Pipe { output, input, bytes: 0, of: self })
+    }
+
+    fn in_use(&self) -> usize {
+        let spare = self.spare();
+        self.made.load(Ordering::Relaxed).saturating_sub(spare.len())
     }
 
     fn spare(&self) -> MutexGuard<'_, Vec<Pipe>> {
@@ -130,6 +146,17 @@ impl Pipe {
     /// Bytes that are in it.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Takes out what is in it; all, unless the system fails in what cannot fail.
+    pub(super) fn take_out(&mut self) -> Vec<u8> {
+        let mut taken = Vec::with_capacity(self.bytes);
+        while self.bytes > 0
+            && let Ok(bytes @ 1..) = retry_on_intr(|| read(&self.output, spare_capacity(&mut taken)))
+        {
+            self.bytes = self.bytes.saturating_sub(bytes);
+        }
+        taken
     }
 
     /// Moves up to `limit` bytes that a socket has into this pipe, which must be empty; 0 is the end of the stream.
@@ -240,7 +267,25 @@ mod tests {
         assert!(PIPES.take().is_none(), "there is one only");
         pipe.give_back();
         let next = PIPES.take().unwrap();
-        assert_eq!(rustix::io::read(&next.output, &mut [0; 6]), Err(Errno::AGAIN));
+        assert_eq!(read(&next.output, &mut [0; 6]), Err(Errno::AGAIN));
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_out_comes_in_its_order_and_leaves_the_pipe_to_others() {
+        let ((mut sender, from), (to, mut receiver)) = (socket_pair().await, socket_pair().await);
+        static PIPES: Pool = Pool::new(1);
+        let mut pipe = PIPES.take().unwrap();
+        assert_eq!((pipe.take_out(), PIPES.in_use()), (Vec::new(), 1));
+        sender.write_all(b"one two").await.unwrap();
+        assert_eq!(poll_fn(|cx| pipe.poll_fill(cx, &from, 7)).await.unwrap(), 7);
+        assert_eq!(transfer(&pipe.output, &to, 4), Ok(4));
+        pipe.bytes -= 4;
+        assert_eq!((&*pipe.take_out(), pipe.bytes()), (&b"two"[..], 0));
+        let mut got = [0; 4];
+        receiver.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"one ");
+        pipe.give_back();
+        assert_eq!(PIPES.in_use(), 0);
     }
 
     #[test]

@@ -395,6 +395,39 @@ async fn what_is_in_a_pipe_counts_as_held_until_it_is_taken_or_the_connection_en
     }
 }
 
+#[tokio::test]
+async fn a_reader_that_stalls_in_a_large_frame_leaves_its_pipe_to_others() {
+    let first = request(HEARTBEAT, 0, 1, b"x");
+    let mut bench = sockets(&first).await;
+    bench.broker_gets(&first).await;
+    let large: Vec<u8> = response(1, &(0..16 << 20).map(|index| (index / 3) as u8).collect::<Vec<_>>());
+    let mut broker = bench.broker;
+    let sending = tokio::spawn({
+        let large = large.clone();
+        async move { broker.write_all(&large).await.map(|()| broker) }
+    });
+    // More than a connection may hold that copies, so it is in a pipe.
+    let mut got = vec![0; large.len()];
+    let mut read = 0;
+    while bench.held.bytes() <= 512 * 1024 {
+        read += bench.client.read(&mut got[read..read + 4096]).await.unwrap();
+    }
+    tokio::time::pause();
+    advance(2 * pipe::PATIENCE).await;
+    // Those of other tests are there for a moment only.
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while pipe::in_use() > 0 {
+        assert!(std::time::Instant::now() < deadline, "the pipe is still taken");
+        tokio::task::yield_now().await;
+    }
+    assert!((512 * 1024..=pipe::PIPE_BYTES as u64).contains(&bench.held.bytes()), "it is in memory");
+    bench.client.read_exact(&mut got[read..]).await.unwrap();
+    assert!(got == large);
+    drop(sending.await.unwrap().unwrap());
+    assert!(matches!(bench.task.await.unwrap(), Cause::BrokerClosed { mid_frame: false }));
+    assert_eq!(bench.held.bytes(), 0);
+}
+
 /// A relay to a client over TLS, which has one heartbeat in flight.
 async fn encrypted(room: usize) -> Bench<Stream<DuplexStream>> {
     let (client, mut server) = pair(room, &configs(Version::Tls13)).await;

@@ -74,8 +74,10 @@ pub(super) struct Flow {
     /// Walked and not taken by the writer, from `taken` on.
     output: Vec<u8>,
     taken: usize,
-    /// Spliced and not taken by the writer.
-    pipe: Option<Pipe>,
+    /// Spliced and not taken by the writer, and since when.
+    pipe: Option<(Pipe, Stamp)>,
+    /// The writer was too slow for a pipe, so the rest of this frame is copied.
+    slow: bool,
     /// The last frame was large enough to be spliced, so the next one may be.
     large: bool,
     /// The writer took bytes that its peer has not taken, as an encrypted stream does.
@@ -107,6 +109,7 @@ impl Flow {
             output: Vec::new(),
             taken: 0,
             pipe: None,
+            slow: false,
             large: false,
             unflushed: false,
             pass: 0,
@@ -142,6 +145,11 @@ impl Flow {
         !self.output.is_empty() || self.pipe.is_some() || self.unflushed
     }
 
+    /// Since when a pipe waits for the peer to take what is in it.
+    pub(super) fn pipe_since(&self) -> Option<Stamp> {
+        self.pipe.as_ref().map(|(_, since)| *since)
+    }
+
     /// Whether the core wants the other direction to move first.
     pub(super) fn is_waiting(&self) -> bool {
         self.waiting
@@ -175,7 +183,7 @@ impl Flow {
         work: &mut Work<'_, impl Peer, impl Peer>,
     ) -> Standing {
         let standing = self.rounds(cx, work);
-        let spliced = self.pipe.as_ref().map_or(0, Pipe::bytes);
+        let spliced = self.pipe.as_ref().map_or(0, |(pipe, _)| pipe.bytes());
         self.held.set(self.input.capacity() + self.output.capacity() + spliced);
         standing
     }

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use super::{Direction, Failed, Flow, READ_BYTES, READ_BYTES_SMALL, Work};
 use crate::relay::Peer;
 use crate::relay::core::Plan;
+use crate::relay::in_flight::Stamp;
 use crate::relay::pipe::{self, Pipe};
 
 impl Flow {
@@ -20,10 +21,11 @@ impl Flow {
     ) -> Poll<Result<(), Failed>> {
         if self.pass >= pipe::REST_BYTES_MIN
             && !work.scarce
+            && !self.slow
             && let (Some(reader), Some(writer)) = (work.reader.plain(), work.writer.plain())
             && let Some(pipe) = pipe::take()
         {
-            return self.poll_splice(cx, pipe, reader, writer);
+            return self.poll_splice(cx, (pipe, work.now), reader, writer);
         }
         self.poll_input(cx, work)
     }
@@ -32,7 +34,7 @@ impl Flow {
     fn poll_splice(
         &mut self,
         cx: &mut Context<'_>,
-        mut pipe: Pipe,
+        (mut pipe, now): (Pipe, Stamp),
         reader: &TcpStream,
         writer: &TcpStream,
     ) -> Poll<Result<(), Failed>> {
@@ -41,7 +43,7 @@ impl Flow {
                 self.moved.read += bytes as u64;
                 self.pass -= bytes as u64;
                 self.large = true;
-                self.pipe = Some(pipe);
+                self.pipe = Some((pipe, now));
                 self.poll_pipe(cx, writer).map_err(Failed::Write)
             }
             Poll::Pending => {
@@ -155,7 +157,10 @@ impl Flow {
             };
             work.observer.observe(work.core, work.now);
             match plan {
-                Plan::Pass(bytes) => self.pass = bytes,
+                Plan::Pass(bytes) => {
+                    self.pass = bytes;
+                    self.slow = false;
+                }
                 Plan::Drop(bytes) => self.drop = bytes,
                 Plan::Replace { take, with } => {
                     self.send(cx, work.writer, window.get(sent..position).unwrap_or_default())?;

@@ -41,15 +41,28 @@ impl Flow {
         cx: &mut Context<'_>,
         writer: &TcpStream,
     ) -> Poll<std::io::Result<()>> {
-        if let Some(mut pipe) = self.pipe.take() {
+        if let Some((mut pipe, since)) = self.pipe.take() {
             let Poll::Ready(drained) = pipe.poll_drain(cx, writer, &mut self.moved.written) else {
-                self.pipe = Some(pipe);
+                self.pipe = Some((pipe, since));
                 return Poll::Pending;
             };
             pipe.give_back();
             drained?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Takes what is in the pipe into memory, in front of which nothing waits: others may need the pipe.
+    pub(in crate::relay) fn leave_pipe(&mut self) {
+        if let Some((mut pipe, since)) = self.pipe.take() {
+            self.output = pipe.take_out();
+            self.slow = true;
+            if pipe.bytes() > 0 {
+                self.pipe = Some((pipe, since));
+            } else {
+                pipe.give_back();
+            }
+        }
     }
 
     /// Writes what the peer did not take before, and gives its memory back.
