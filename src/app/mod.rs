@@ -4,6 +4,7 @@ mod certificates;
 mod pages;
 mod parts;
 mod reload;
+mod uncovered;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::State;
 use super::parts::{self, Parts};
+use super::uncovered::uncovered;
 use crate::advertised::Standing;
 use tokio::sync::mpsc;
 
@@ -17,7 +18,6 @@ use crate::config;
 use crate::kafka::NodeId;
 use crate::net::HostPort;
 use crate::relay;
-use crate::tls::inspect::covers;
 use crate::topology::health::Reach;
 use crate::topology::{Discovery, Snapshot};
 
@@ -57,8 +57,13 @@ pub(super) fn readiness(state: &State) -> Readiness {
         ));
     }
     let listeners = parts.config.listeners.iter().zip(&parts.listeners);
-    checks.extend(listeners.filter_map(|(listener, running)| addressed(&parts, listener, running)));
+    checks.extend(listeners.filter_map(|(listener, running)| addressed(listener, running)));
     checks.extend(parts.sides.checks());
+    checks.extend(
+        uncovered(&parts).map(|names| {
+            Check::warn(format!("certificates of listener {}", names.listener), names.to_string())
+        }),
+    );
     for (index, snapshot) in snapshots(&parts) {
         let name = format!("cluster {}", snapshot.name);
         checks.push(match (&snapshot.refreshes.failing, snapshot.ready) {
@@ -87,20 +92,10 @@ pub(super) fn readiness(state: &State) -> Readiness {
 }
 
 /// What is known of an address that is that of a Service.
-fn addressed(parts: &Parts, listener: &config::Listener, running: &parts::Listener) -> Option<Check> {
+fn addressed(listener: &config::Listener, running: &parts::Listener) -> Option<Check> {
     let standing = running.follower.as_ref()?.standing();
     let (name, words) = (format!("listener {}", listener.listen.name), standing.words());
-    let terminator = parts.sides.clients(&listener.listen.name);
-    let is_covered = |host: &str| {
-        terminator.is_none_or(|terminator| {
-            terminator.status().certificates.iter().any(|certificate| covers(&certificate.names, host))
-        })
-    };
     Some(match (&standing.told, &standing.trouble) {
-        (Some(host), None) if !is_covered(host) => Check::warn(
-            name,
-            format!("{words}; no certificate of this listener is for it, so clients refuse it"),
-        ),
         (Some(_), None) => Check::ok(name, words),
         (Some(_), Some(_)) => Check::warn(name, words),
         // What came later must not take away what was ready: all replicas read the same file.

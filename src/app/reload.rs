@@ -8,6 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
+use super::uncovered::uncovered;
 use super::{Error, State};
 use crate::admin::state::{self, Check, Command, Configured, Outcome};
 use crate::config::Config;
@@ -151,7 +152,7 @@ impl State {
         }
         if !dry_run {
             self.count(&reload);
-            reload.certificates = self.parts().sides.look(&self.metrics, &self.registry).await;
+            reload.certificates = self.look_at_certificates().await;
             let changed = |report: &state::Reloaded| report.outcome != Outcome::Unchanged;
             if reload.config != Configured::Applied && !reload.certificates.iter().any(changed) {
                 tracing::info!(
@@ -169,7 +170,22 @@ impl State {
         if self.reloading.origin.is_file() && !self.draining.load(Ordering::Relaxed) {
             self.look_at_the_file().await;
         }
-        self.parts().sides.look(&self.metrics, &self.registry).await;
+        self.look_at_certificates().await;
+    }
+
+    /// Puts certificate files to use that changed, and says which names they have lost.
+    async fn look_at_certificates(&self) -> Vec<state::Reloaded> {
+        let parts = self.parts();
+        let reports = parts.sides.look(&self.metrics, &self.registry).await;
+        for names in uncovered(&parts) {
+            let is_it = |report: &state::Reloaded| {
+                report.listener.as_deref() == Some(names.listener) && report.outcome == Outcome::Changed
+            };
+            if reports.iter().any(is_it) {
+                tracing::error!(listener = names.listener, "{names}");
+            }
+        }
+        reports
     }
 
     async fn look_at_the_file(&self) {

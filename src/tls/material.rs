@@ -33,6 +33,18 @@ pub enum Error {
     /// A new revocation list that ran out, in place of one that has not.
     #[error("the new revocation list in `{}` ran out already; the one before stays in use", .0.display())]
     Outdated(PathBuf),
+    /// A revocation list that is there no more, or an older one in its place.
+    #[error(
+        "the revocation list of `{issuer}` that was in `{}` is gone, or an older one is there: what was loaded stays \
+         in use until a newer one comes; to do without it, take it out of the configuration, or start the process anew",
+        file.display()
+    )]
+    Lost {
+        /// The authority whose list it is.
+        issuer: String,
+        /// Where it was.
+        file: PathBuf,
+    },
     /// Neither what would be presented nor who would be trusted.
     #[error("{}; and {}", chain(.0), chain(.1))]
     Both(Box<Error>, Box<Error>),
@@ -88,11 +100,14 @@ impl Material {
         };
         let identities = identities.and_then(|new| in_use.succeeded_by(new, now));
         let trust = trust.and_then(|new| in_use.trust_succeeded_by(new, now));
-        let (identities, trust, kept) = match (identities, trust) {
-            (Ok(identities), Ok(trust)) => (identities, trust, None),
-            (Ok(identities), Err(error)) => (identities, in_use.trust.clone(), Some(error)),
-            (Err(error), Ok(trust)) => (in_use.identities.clone(), trust, Some(error)),
-            (Err(first), Err(second)) => return Err(Error::Both(Box::new(first), Box::new(second))),
+        let (identities, first) = match identities {
+            Ok(new) => (new, None),
+            Err(error) => (in_use.identities.clone(), Some(error)),
+        };
+        let (trust, second) = trust.unwrap_or_else(|error| (in_use.trust.clone(), Some(error)));
+        let kept = match (first, second) {
+            (Some(first), Some(second)) => Some(Error::Both(Box::new(first), Box::new(second))),
+            (first, second) => first.or(second),
         };
         let material = Self { identities, trust, loaded: now };
         match kept {
@@ -110,13 +125,19 @@ impl Material {
         Ok(new)
     }
 
-    fn trust_succeeded_by(&self, new: Option<Trust>, now: SystemTime) -> Result<Option<Trust>, Error> {
-        if let (Some(new), Some(old)) = (&new, &self.trust)
-            && let Some(list) = new.outdated_list(old, now)
-        {
+    /// Who is trusted next, and what stays although the files have it no more.
+    fn trust_succeeded_by(
+        &self,
+        new: Option<Trust>,
+        now: SystemTime,
+    ) -> Result<(Option<Trust>, Option<Error>), Error> {
+        let Some(mut new) = new else { return Ok((None, None)) };
+        let Some(old) = &self.trust else { return Ok((Some(new), None)) };
+        if let Some(list) = new.outdated_list(old, now) {
             return Err(Error::Outdated(list.file.clone()));
         }
-        Ok(new)
+        let lost = new.keep_lists(old).map(|list| Error::Lost { issuer: list.issuer, file: list.file });
+        Ok((Some(new), lost))
     }
 
     fn differs_from(&self, in_use: &Self) -> bool {

@@ -126,10 +126,10 @@ pub enum Error {
 pub(super) struct Trust {
     pub(super) roots: Arc<RootCertStore>,
     authorities: Vec<status::Authority>,
-    /// The newest first.
+    /// One for the same certificates.
     lists: Vec<Arc<List>>,
     warnings: Vec<String>,
-    /// One number for all certificates and lists.
+    /// One number for all certificates of authorities.
     digest: Digest,
 }
 
@@ -145,7 +145,6 @@ impl Trust {
             sum.update(&authority.certificate);
         }
         let read = lists::read(&options.crl, files, &authorities)?;
-        read.lists.iter().for_each(|list| sum.update(list.sha256.as_bytes()));
         Ok(Self {
             roots: Arc::new(roots),
             authorities: authorities.iter().map(Authority::status).collect(),
@@ -176,7 +175,29 @@ impl Trust {
 
     /// Whether the same authorities and lists are trusted.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        self.digest.as_ref() == other.digest.as_ref()
+        let lists = |trust: &Self| -> BTreeSet<String> {
+            trust.lists.iter().map(|list| list.sha256.clone()).collect()
+        };
+        self.digest.as_ref() == other.digest.as_ref() && lists(self) == lists(other)
+    }
+
+    /// Takes over what is in use of lists whose authority is still trusted, where there is nothing as new about the
+    /// same certificates any more: a file that was lost, or an older one put back, must not let in who was revoked.
+    /// Answers with the first of them.
+    pub(super) fn keep_lists(&mut self, in_use: &Self) -> Option<status::RevocationList> {
+        let is_trusted = |list: &List| {
+            let mut roots = self.roots.roots.iter();
+            list.signer.is_some()
+                && roots.any(|root| list.may_be_of(&root.subject, &root.subject_public_key_info))
+        };
+        let is_lost = |list: &&Arc<List>| {
+            is_trusted(list)
+                && !self.lists.iter().any(|new| new.is_about_same(list) && !new.is_older_than(list))
+        };
+        let lost: Vec<_> = in_use.lists.iter().filter(is_lost).cloned().collect();
+        self.lists.retain(|new| !lost.iter().any(|lost| new.is_about_same(lost)));
+        self.lists.extend_from_slice(&lost);
+        lost.first().map(|list| list.status.clone())
     }
 
     /// The first time at which one of the lists must have been renewed.

@@ -537,6 +537,50 @@ fn a_list_that_ran_out_replaces_only_one_that_did_too() {
 }
 
 #[test]
+fn a_list_that_is_lost_or_older_than_before_lets_nobody_in_who_was_revoked() {
+    let scene = Scene::new();
+    let (alice, bob) = (scene.clients.client("alice"), scene.clients.client("bob"));
+    let old = scene.clients.list(&[], |list| list.this_update = (SystemTime::now() - DAY / 2).into());
+    let put = |name: &str, list: &[u8]| scene.folder.put(&format!("crl/{name}.crl"), list);
+    let other = Authority::new("Other");
+    scene.folder.put("ca/other.crt", other.pem());
+    put("other", other.revoke(&[]).der());
+    let one = put("one", scene.clients.revoke(&[&alice]).der());
+    let terminator = scene.load(scene.mutual());
+    let gets_in =
+        |pair: &Pair| scene.shake(&scene.client(ProtocolVersion::TLSv1_3, Some(pair)), &terminator).is_ok();
+    let revoked_stay_out = || !gets_in(&alice) && gets_in(&bob);
+    let loses =
+        |fault: String| fault.contains("list of `CN=Clients` that was in") && fault.contains("one.crl`");
+    assert!(revoked_stay_out());
+
+    std::fs::remove_file(&one).unwrap();
+    assert!(loses(kept(&terminator)) && revoked_stay_out());
+    assert!(matches!(terminator.reload(), Reloaded::StillKept));
+    assert_eq!(terminator.status().revocation_lists.len(), 2);
+    put("one", old.der());
+    assert!(matches!(terminator.reload(), Reloaded::StillKept), "older is as good as lost");
+    assert!(revoked_stay_out());
+
+    // What else is new is used meanwhile: here another one is revoked, and another pair presented.
+    let carol = other.client("carol");
+    assert!(gets_in(&carol));
+    put("other", other.revoke(&[&carol]).der());
+    scene.present("tls", &scene.servers.server(&["kafka.example.com"]));
+    assert!(loses(half(&terminator, true)) && !gets_in(&carol) && revoked_stay_out());
+
+    put("one", scene.clients.revoke(&[&bob]).der());
+    assert!(swapped(&terminator) && gets_in(&alice) && !gets_in(&bob), "a newer one counts as it is");
+    assert_eq!(terminator.status().fault, None);
+
+    // Without its authority it is nobody's loss.
+    std::fs::remove_file(&one).unwrap();
+    scene.folder.put("ca/one.crt", other.pem());
+    assert!(swapped(&terminator));
+    assert_eq!((terminator.status().fault, terminator.status().revocation_lists.len()), (None, 1));
+}
+
+#[test]
 fn a_list_that_ran_out_is_in_nobodys_way_beside_its_successor() {
     let scene = Scene::new();
     let (now, alice) = (SystemTime::now(), scene.clients.client("alice"));

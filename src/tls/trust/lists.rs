@@ -28,6 +28,11 @@ pub(super) struct List {
 }
 
 impl List {
+    /// Whether its authority made it before that one.
+    pub(super) fn is_older_than(&self, other: &Self) -> bool {
+        self.this_update < other.this_update
+    }
+
     /// Whether both are about the same certificates: of one authority, one key, and one part of what it issues.
     /// Where nothing tells the key, there is no saying.
     pub(super) fn is_about_same(&self, other: &Self) -> bool {

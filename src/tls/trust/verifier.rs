@@ -157,7 +157,7 @@ impl List {
         }
     }
 
-    fn may_be_of(&self, issuer: &[u8], key: &[u8]) -> bool {
+    pub(super) fn may_be_of(&self, issuer: &[u8], key: &[u8]) -> bool {
         self.crl.issuer() == issuer && self.signer.as_deref().is_none_or(|signer| content(signer) == key)
     }
 }
