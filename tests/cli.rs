@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -769,9 +769,9 @@ fn free_addresses() -> (String, String) {
 }
 
 fn config(bind: &str, admin: &str, ready_delay: &str) -> String {
-    let nodes = bind.replace(|c: char| c != ':' && !c.is_ascii_digit() && c != '.', "");
-    let port: u16 = nodes.rsplit(':').next().unwrap().parse().unwrap();
-    let first = if port > 60_000 { 20_000 + port % 1000 } else { port + 1 };
+    let taken = [bind, admin].map(|address| address.parse::<SocketAddr>().unwrap());
+    let free = || TcpListener::bind((taken[0].ip(), 0)).unwrap().local_addr().unwrap();
+    let node = std::iter::repeat_with(free).find(|free| !taken.contains(free)).unwrap().port();
     format!(
         "clusters:
   main: {{ bootstrap: [192.0.2.1:9092], discovery: learn-only }}
@@ -781,8 +781,9 @@ listeners:
     cluster: main
     bind: {bind}
     advertise: localhost
-    routing: {{ port: {{ ranges: [{{ nodes: 7, bind: {first} }}] }} }}
+    routing: {{ port: {{ ranges: [{{ nodes: 7, bind: {node} }}] }} }}
 admin: {{ bind: {admin} }}
+tls: {{ reload_interval: 1h }}
 shutdown: {{ ready_delay: {ready_delay}, drain_timeout: 1s, hard_stop_after: 1h }}
 "
     )

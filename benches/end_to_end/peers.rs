@@ -103,13 +103,13 @@ fn start_secure(sink: SocketAddr, directory: &Path) -> Vec<Peer> {
 }
 
 fn gateway(sink: SocketAddr, tls: &str, directory: &Path) -> Peer {
-    let (listen, admin) = (free(), free());
+    let [listen, admin, node] = free();
     // The bootstrap port leads to the sink, and so would node 0: no other node is routed.
     let text = format!(
         "clusters:\n  sink: {{ bootstrap: [\"{sink}\"] }}\nlisteners:\n  bench:\n    bind: {listen}\n    \
          advertise: 127.0.0.1\n    routing: {{ port: {{ ranges: [ {{ nodes: 0-0, bind: {} }} ] }} }}{tls}\n\
          admin: {{ bind: {admin} }}\n",
-        free().port()
+        node.port()
     );
     let file = write(directory, "gatehouse.yaml", &text);
     let mut command = Command::new(
@@ -122,7 +122,7 @@ fn gateway(sink: SocketAddr, tls: &str, directory: &Path) -> Peer {
 type Program = (&'static str, std::ffi::OsString);
 
 fn haproxy((name, program): Program, sink: SocketAddr, tuning: (&str, &str, &str), directory: &Path) -> Peer {
-    let listen = free();
+    let [listen] = free();
     let (global, defaults, bind) = tuning;
     let text = format!(
         "global\n  nbthread 1\n  maxconn 6000\n  {global}\ndefaults\n  mode tcp\n  timeout connect 5s\n  \
@@ -136,7 +136,7 @@ fn haproxy((name, program): Program, sink: SocketAddr, tuning: (&str, &str, &str
 }
 
 fn nginx(name: &'static str, sink: SocketAddr, (buffers, tls): (&str, &str), directory: &Path) -> Peer {
-    let listen = free();
+    let [listen] = free();
     let ssl = if tls.is_empty() { "" } else { "ssl" };
     let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
     let module = if Path::new(module).is_file() { format!("load_module {module};") } else { String::new() };
@@ -159,10 +159,11 @@ fn write(directory: &Path, name: &str, text: &str) -> PathBuf {
     file
 }
 
-/// An address that is free now.
-fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback address can be bound");
-    listener.local_addr().expect("a bound socket has an address")
+/// Addresses that are free now, no two alike.
+fn free<const N: usize>() -> [SocketAddr; N] {
+    let bind = |_| TcpListener::bind("127.0.0.1:0").expect("a loopback address can be bound");
+    let held = [(); N].map(bind);
+    held.each_ref().map(|listener| listener.local_addr().expect("a bound socket has an address"))
 }
 
 /// Starts a peer on the core of the proxies and waits until it accepts; one that is not installed is absent.

@@ -214,7 +214,7 @@ fn interleaved(row: &Row, peers: &[Peer], plan: &Plan) -> (Vec<(&'static str, f6
             marks.push((of_peer, measure::busy_ns(), of_peer + measure::cpu_ns(own)));
         });
         let [start, end] = marks[..] else { panic!("a round has two marks") };
-        let cpu = (end.0 - start.0) as f64;
+        let cpu = end.0.saturating_sub(start.0) as f64;
         let others = (end.1 - start.1) as f64 - (end.2 - start.2) as f64;
         foreign = foreign.max(others / plan.round.as_nanos() as f64);
         if done.requests == 0 {

@@ -238,10 +238,10 @@ impl Gateway {
     }
 }
 
-/// An address of this machine where nobody listens.
-async fn closed() -> HostPort {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().to_string().parse().unwrap()
+/// An address of this machine where nobody listens, for as long as the socket is there.
+fn closed() -> (socket2::Socket, HostPort) {
+    let (socket, address) = connect::tests::closed();
+    (socket, address.to_string().parse().unwrap())
 }
 
 #[tokio::test]
@@ -427,7 +427,8 @@ async fn the_next_bootstrap_broker_is_asked_then_the_known_ones() {
     let port = i32::from(second.address.port);
     first.lists(&[(1, "127.0.0.1", port)]);
     second.lists(&[(1, "127.0.0.1", port), (2, "kafka-2", 9092)]);
-    let gateway = own(&[&closed().await, &first.address], OFTEN);
+    let (_closed, gone) = closed();
+    let gateway = own(&[&gone, &first.address], OFTEN);
     until("ready", || gateway.ready()).await;
     assert_eq!(gateway.address(2), None);
     drop(first);
@@ -453,9 +454,9 @@ async fn only_a_bootstrap_address_leads_to_another_cluster() {
 #[tokio::test]
 async fn what_passes_adds_nodes_and_asks_for_one_refresh_a_second() {
     let fake = Fake::start().await;
+    let begin = Instant::now();
     let gateway = own(&[&fake.address], NEVER);
     until("ready", || gateway.ready()).await;
-    let begin = Instant::now();
     let passing = |node, address: &str| Broker { node: NodeId(node), address: address.parse().unwrap() };
     gateway.learn(&[passing(0, &fake.address.to_string()), passing(5, "kafka-5:9092")]);
     assert_eq!(gateway.address(5).as_deref(), Some("kafka-5:9092"));
@@ -475,7 +476,7 @@ async fn what_passes_adds_nodes_and_asks_for_one_refresh_a_second() {
 #[tokio::test]
 async fn a_failed_dial_is_remembered_and_asks_at_once() {
     let fake = Fake::start().await;
-    let gone = closed().await;
+    let (_closed, gone) = closed();
     fake.lists(&[(0, "127.0.0.1", gone.port.into())]);
     let gateway = own(&[&fake.address], NEVER);
     until("ready", || gateway.ready()).await;
@@ -493,7 +494,7 @@ async fn a_failed_dial_is_remembered_and_asks_at_once() {
 #[tokio::test]
 async fn a_broker_that_lost_touch_is_not_believed_for_ever() {
     let (stale, other) = (Fake::start().await, Fake::start().await);
-    let gone = closed().await;
+    let (_closed, gone) = closed();
     for fake in [&stale, &other] {
         fake.lists(&[(0, "127.0.0.1", gone.port.into())]);
     }
@@ -635,9 +636,7 @@ async fn another_way_of_discovery_takes_effect_at_once() {
 
 #[tokio::test]
 async fn a_broker_that_is_back_is_noticed_though_no_client_dials_it() {
-    let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    silent.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-    let address: HostPort = silent.local_addr().unwrap().as_socket().unwrap().to_string().parse().unwrap();
+    let (silent, address) = closed();
     let fake = Fake::start().await;
     fake.lists(&[(0, "127.0.0.1", fake.address.port.into()), (1, "127.0.0.1", address.port.into())]);
     // The same broker under its bootstrap address alone: what is known is known of the address.
@@ -668,7 +667,7 @@ async fn a_broker_that_is_back_is_noticed_though_no_client_dials_it() {
 
 #[tokio::test]
 async fn an_address_that_is_listed_no_more_is_not_dialled_again() {
-    let (fake, gone) = (Fake::start().await, closed().await);
+    let (fake, (_closed, gone)) = (Fake::start().await, closed());
     let gateway = own(&[&fake.address, &gone], NEVER);
     until("ready", || gateway.ready()).await;
     let target = Target { node: None, address: gone.clone(), moved: CancellationToken::new() };

@@ -1,7 +1,7 @@
 //! A gateway in this process, in front of a toy cluster, each on loopback addresses of its own.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use gatehouse::app::{App, Runtimes};
 use gatehouse::config::{self, Config, Surroundings};
@@ -20,11 +20,12 @@ pub(crate) const ADVERTISED: &str = "gate.example";
 pub(crate) const PORT: u16 = 9092;
 
 /// A loopback address that nobody else in this machine's tests is likely to use: the process names two of
-/// its bytes, a count the third.
+/// its bytes, a count the third, and what it carries over.
 pub(crate) fn own_address() -> IpAddr {
-    static NEXT: AtomicU8 = AtomicU8::new(1);
+    static NEXT: AtomicU16 = AtomicU16::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();
-    Ipv4Addr::new(127, 64 + high % 64, low, NEXT.fetch_add(1, Ordering::Relaxed)).into()
+    let [over, count] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    Ipv4Addr::new(127, 64 + high.wrapping_add(over) % 64, low, count).into()
 }
 
 /// A toy cluster on an address of its own.

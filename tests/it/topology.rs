@@ -100,7 +100,9 @@ async fn a_broker_that_moved_is_followed_and_its_old_connections_end() {
 #[tokio::test]
 async fn one_lagging_broker_moves_nothing() {
     let cluster = toy(Options::default()).await;
-    let gateway = Gateway::before(&cluster).await;
+    // The gateway asks when it has heard something else, and not before: the lie is told once.
+    let seldom = Wanted { cluster: "metadata_refresh: 1h", ..Wanted::default() };
+    let gateway = Gateway::with(&cluster, seldom).await;
     let mut steady = gateway.connect_to(NodeId(1)).await;
     steady.call(&ListGroupsRequest::default(), 3).await;
     let elsewhere = bound(&cluster, NodeId(2)).expect("a broker");
@@ -114,10 +116,10 @@ async fn one_lagging_broker_moves_nothing() {
     // Only a passing answer says it; the gateway's own request hears the truth.
     cluster.behave(Misbehaviour::always(Act::Announce(lagging)).api(3).times(1));
     let mut client = gateway.connect().await;
+    cluster.seen().forget();
     let told = client.call(&MetadataRequest::default(), 12).await.brokers.len();
     assert_eq!(told, 3);
-    cluster.seen().forget();
-    assert!(cluster.seen().until(AT_MOST, |all| own(all).len() >= 2).await, "own requests");
+    assert!(cluster.seen().until(AT_MOST, |all| !own(all).is_empty()).await, "own requests");
     assert_eq!(steady.call(&ListGroupsRequest::default(), 3).await.error_code, 0, "nothing was drained");
     assert_eq!(who_answers(&gateway, &cluster, NodeId(1)).await, Some(NodeId(1)));
 }

@@ -97,6 +97,19 @@ pub(crate) fn read_all(bootstrap: &[String], topic: &str) -> Result<BTreeMap<i32
     Ok(partitions)
 }
 
+/// Whether the leader of each partition of `topic` knows that it leads, which others may hear of earlier.
+pub(crate) fn are_led(bootstrap: &[String], topic: &str) -> Result<bool> {
+    for (partition, (_, address)) in wire::leaders(bootstrap, topic)? {
+        let request = fetch_request(topic, &[(partition, 0)], 1);
+        let response: FetchResponse = Connection::open(&address)?.call(FETCH, &request)?;
+        if response.responses.iter().flat_map(|topic| &topic.partitions).any(|answer| answer.error_code != 0)
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn read_partition(address: &str, topic: &str, partition: i32) -> Result<Vec<Seen>> {
     let mut connection = Connection::open(address)?;
     let mut seen = Vec::new();

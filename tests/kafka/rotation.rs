@@ -156,9 +156,7 @@ fn bad_files(lab: &Lab, gateway: &Gateway<'_>, mount: &mut Mount) -> Result<usiz
         good = doors.server(&door_names())?;
         mount.put(&good)?;
         wait_until_shown(lab, &good)?;
-        if flagged(gateway)? {
-            return Err(format!("{what}: still flagged after a good pair").into());
-        }
+        poll::until_true(&format!("{what}: no flag after a good pair"), LIMIT, || Ok(!flagged(gateway)?))?;
     }
     Ok(cases.len())
 }
@@ -179,13 +177,12 @@ fn refuse(
         return Err("the old pair is not in use any more".into());
     }
     let place = mount.0.path().display().to_string();
-    let log = gateway.log()?;
-    let loud = log[logged..].lines().any(|line| line.contains("ERROR") && line.contains(&place));
+    poll::until_true("a line of the log that names the file", LIMIT, || {
+        let is_it = |line: &str| line.contains("ERROR") && line.contains(&place);
+        Ok(gateway.log()?[logged..].lines().any(is_it))
+    })?;
     let detail = gateway.get("/readyz?verbose")?;
-    if !loud || !detail.contains(&place) {
-        return Err(format!("the file is not named: log {}\nreadiness {detail}", &log[logged..]).into());
-    }
-    Ok(())
+    if detail.contains(&place) { Ok(()) } else { Err(format!("the file is not named: {detail}").into()) }
 }
 
 fn flagged(gateway: &Gateway<'_>) -> Result<bool> {

@@ -243,7 +243,8 @@ pub(crate) fn create_topic(
     poll::until_true("leaders of a new topic on every broker", LIMIT, || {
         let known = |address| Ok(leaders(std::slice::from_ref(address), name)?.len() == replicas.len());
         bootstrap.iter().map(known).try_fold(true, |all, known: Result<bool>| Ok(all && known?))
-    })
+    })?;
+    poll::until_true("leaders that know it", LIMIT, || records::are_led(bootstrap, name))
 }
 
 /// The leader of each partition of `topic`: node id and plain address; fails while one has none.

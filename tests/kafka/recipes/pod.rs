@@ -97,15 +97,16 @@ impl<'lab> Pod<'lab> {
     /// Gives Secrets other contents, as the kubelet does a while after they have changed, and waits until the gateway
     /// has taken them.
     pub(crate) fn change(&mut self, secrets: &[(&str, Contents)]) -> Result<()> {
-        let changed =
-            |gateway: &Gateway<'_>| gateway.metric("gatehouse_tls_reloads_total", &["result=\"changed\""]);
         for (name, contents) in secrets {
-            let before = changed(&self.gateway)?;
             let mounted = self.secrets.iter_mut().find(|(mounted, _)| mounted == name);
             let (_, folder) = mounted.ok_or_else(|| format!("the Secret {name} is not mounted"))?;
             folder.put(contents)?;
-            self.gateway.hang_up()?;
-            poll::until_true("the new files in use", LIMIT, || Ok(changed(&self.gateway)? > before))?;
+            let logged = self.gateway.log()?.len();
+            // Several sides may use a Secret, and the last of them has it once there is nothing left to take.
+            poll::until_true("the new files in use", LIMIT, || {
+                self.gateway.hang_up()?;
+                Ok(self.gateway.log()?[logged..].contains("nothing is in use that was not before"))
+            })?;
         }
         Ok(())
     }
