@@ -6,6 +6,7 @@ pub mod held;
 pub mod machine;
 pub mod networks;
 pub mod spare;
+pub mod spread;
 
 use std::net::IpAddr;
 use std::sync::Arc;

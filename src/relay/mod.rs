@@ -33,6 +33,7 @@ use self::in_flight::Stamp;
 use self::observer::{Moved, Observer};
 use self::violation::Violation;
 use crate::limits::held::HeldBytes;
+use crate::limits::spread;
 use crate::tls::stream::Transport;
 
 /// How long requests that may be abandoned are waited for once a connection drains.
@@ -215,7 +216,7 @@ where
             drain: Box::pin(drain.cancelled_owned()),
             moved: Box::pin(moved.cancelled_owned()),
             distrusted: distrusted.map(|token| Box::pin(token.cancelled_owned())),
-            aged: options.max_age.map(|age| now + around(age)),
+            aged: options.max_age.map(|age| now + spread::within(age.mul_f64(0.9)..age.mul_f64(1.1))),
             stop: None,
         }
     }
@@ -386,14 +387,6 @@ where
         let patience = self.options.drain_timeout;
         self.stop = Some(Stop { cause, since: now, patience, abandon_after: ABANDON_AFTER });
     }
-}
-
-/// A time within a tenth of `age`.
-fn around(age: Duration) -> Duration {
-    use std::hash::{BuildHasher, Hasher};
-    let random = std::hash::RandomState::new().build_hasher().finish();
-    let share = (random >> 11) as f64 / (1_u64 << 53) as f64;
-    age.mul_f64(0.9 + share / 5.0)
 }
 
 #[cfg(test)]

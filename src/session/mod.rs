@@ -4,6 +4,7 @@ pub mod arrival;
 pub mod ended;
 pub mod welcome;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::drain::Signal;
 use crate::kafka::{LENGTH_BYTES, header};
 use crate::limits::held::HeldBytes;
 use crate::limits::networks::Networks;
+use crate::limits::spread;
 use crate::logging::fold::Fold;
 use crate::registry::{Connection, Registry};
 use crate::relay::core::{Core, Found, Plan};
@@ -44,7 +46,7 @@ const BOOTSTRAP_RETRY: Duration = Duration::from_secs(3);
 
 /// How long a client whose broker cannot be reached is kept before it is closed: clients that are let
 /// go at once come back at once.
-const DIAL_FAILED_MS: std::ops::Range<u64> = 100..500;
+const DIAL_FAILED: Range<Duration> = Duration::from_millis(100)..Duration::from_millis(500);
 
 /// What the connections of one listener share.
 #[derive(Debug)]
@@ -153,7 +155,7 @@ async fn set_up(
     let (mut broker, target, connected) = match dialled {
         Ok(dialled) => dialled,
         Err(ended) => {
-            tokio::time::sleep(jitter(DIAL_FAILED_MS)).await;
+            tokio::time::sleep(spread::within(DIAL_FAILED)).await;
             reset(&client);
             return Err(ended);
         }
@@ -269,13 +271,6 @@ async fn dial(door: Door, gate: &Gate, connection: &Connection) -> Result<Dialle
 /// wrongly, and it fails records in place of asking another broker.
 fn reset(client: &Transport) {
     let _ = socket2::SockRef::from(client.socket()).set_linger(Some(Duration::ZERO));
-}
-
-/// A random time in a range of milliseconds.
-fn jitter(range: std::ops::Range<u64>) -> Duration {
-    use std::hash::{BuildHasher, Hasher};
-    let random = std::hash::RandomState::new().build_hasher().finish();
-    Duration::from_millis(range.start + random % (range.end - range.start).max(1))
 }
 
 /// Says how the connection ended: one counter, and at most one line.
