@@ -198,7 +198,9 @@ class ControlPlane:
         """A new one in which no pod may have more rights than the profile `restricted` gives."""
         labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
-        wait_for(lambda: self.get("serviceaccount", "default", name), "the namespace is ready")
+        # Two controllers put something into it, each in its own time.
+        for kind, made in [("serviceaccount", "default"), ("configmap", "kube-root-ca.crt")]:
+            wait_for(lambda: self.get(kind, made, name), f"the namespace has its {kind}")
         return name
 
     def token(self, namespace, account, duration="1h"):

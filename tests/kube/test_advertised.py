@@ -4,18 +4,18 @@ A real gateway process, with the file that the chart renders and a token of the 
 in front of the brokers of `gatehouse demo`. What counts is what a client reads in a Metadata response.
 """
 
+import contextlib
+import http.client
 import re
 import socket
 import struct
 import subprocess
-import urllib.error
-import urllib.request
 
 import pytest
 import yaml
 
 from chart import GATEHOUSE, SETS
-from control_plane import die_with_parent, own_address, wait_for
+from control_plane import Failed, die_with_parent, own_address, wait_for
 from release import Release, discover
 
 # In a mount namespace of its own: nothing of the pod's folders is left on this machine.
@@ -74,14 +74,14 @@ class Gateway:
         assert running, f"the gateway ended: {self.log.read_text()[-2000:]}"
 
     def page(self, path):
-        """Status and text of an admin page; nothing while nobody answers."""
-        try:
-            with urllib.request.urlopen(f"http://{self.address}:9910{path}", timeout=10) as answer:
+        """Status and text of an admin page; `Failed` while nobody answers."""
+        with contextlib.closing(http.client.HTTPConnection(self.address, 9910, timeout=10)) as connection:
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
                 return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError:
-            return None
+            except (OSError, http.client.HTTPException) as error:
+                raise Failed(f"{path}: {error!r}") from error
 
     def says(self, verdict, words):
         """Whether readiness has such a line."""

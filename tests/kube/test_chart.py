@@ -123,8 +123,10 @@ def test_a_pod_and_a_service_take_everything(cluster, namespace, program):
     release = Release(cluster, namespace, program)
     release.install([file])
     is_taken(cluster, namespace, render([file], {"namespaceOverride": namespace}, program=program))
-    found = cluster.list("pods", namespace, **{"app.kubernetes.io/name": "door"})
-    assert [ready(pod) for pod in found] == [True] * 3 and {pod["spec"]["nodeName"] for pod in found} == set(NODES)
+    door = {"app.kubernetes.io/name": "door"}
+    # Helm may have seen enough before the autoscaler asks for three.
+    wait_for(lambda: [ready(pod) for pod in cluster.list("pods", namespace, **door)] == [True] * 3, "three pods are ready")
+    assert {pod["spec"]["nodeName"] for pod in cluster.list("pods", namespace, **door)} == set(NODES), "one on each node"
     service = release.service("kafka-door")
     assert numbers(service, "nodePort") >= {32101, 32102} and service["spec"]["healthCheckNodePort"] == 32100
     release.helm("uninstall", release.name, "--wait")

@@ -1,6 +1,10 @@
 """A real Prometheus beside a real gateway under traffic: the rules load, and every panel shows something."""
 
+import concurrent.futures
+import contextlib
 import json
+import random
+import re
 import shutil
 import signal
 import socket
@@ -38,10 +42,12 @@ def until(what, condition, seconds=120):
     raise AssertionError(f"waited for {what}: {last}")
 
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+def own_address():
+    """An address of the loopback network for this run alone, and the socket that keeps it, as in `tests/kube`."""
+    while True:
+        address = f"127.{random.randint(200, 249)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
+        with contextlib.suppress(OSError):
+            return address, socket.create_server((address, 1024))
 
 
 def get(url):
@@ -74,25 +80,29 @@ def scene(tmp_path_factory):
     folder = tmp_path_factory.mktemp("live")
     program = shutil.which("prometheus")
     assert program, "prometheus is missing: apt-get install prometheus"
-    port, admin, web = free_port(), free_port(), free_port()
-    target = {"job_name": "gatehouse", "static_configs": [{"targets": [f"127.0.0.1:{admin}"]}]}
-    settings = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(FILES / "alerts.yaml")],
-        "scrape_configs": [target],
-    }
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(settings))
+    address, claim = own_address()
+    # Not 9090, which a Prometheus of this machine has on all addresses.
+    web = f"{address}:19090"
 
     def ask(path, **parameters):
-        text = get(f"http://127.0.0.1:{web}/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
+        text = get(f"http://{web}/api/v1/{path}?{urllib.parse.urlencode(parameters)}")
         return json.loads(text)["data"]
 
-    flags = ["--config.file", folder / "prometheus.yml", "--storage.tsdb.path", folder / "data", f"--web.listen-address=127.0.0.1:{web}"]
-    with Process(folder / "gatehouse.log", GATEHOUSE, "demo", "--tls", "--port", port, "--admin-port", admin) as demo:
-        until("the demo", lambda: "ready" in get(f"http://127.0.0.1:{admin}/readyz?verbose"))
+    flags = ["--config.file", folder / "prometheus.yml", "--storage.tsdb.path", folder / "data", f"--web.listen-address={web}"]
+    with claim, Process(folder / "gatehouse.log", GATEHOUSE, "demo", "--tls") as demo:
+        # It takes the first ports that are free, and prints them.
+        printed = re.compile(r"gateway: +localhost:(\d+) .*? http://(127\.0\.0\.1:\d+)/", re.DOTALL)
+        port, admin = until("what the demo prints", lambda: printed.search(demo.out.read_text())).groups()
+        settings = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(FILES / "alerts.yaml")],
+            "scrape_configs": [{"job_name": "gatehouse", "static_configs": [{"targets": [admin]}]}],
+        }
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(settings))
+        until("the demo", lambda: "ready" in get(f"http://{admin}/readyz?verbose"))
         with Process(folder / "prometheus.log", program, *flags):
             until("a scrape", lambda: ask("query", query="gatehouse_ready")["result"])
-            yield port, ask
+            yield int(port), ask
         assert demo.process.poll() is None
 
 
@@ -104,38 +114,37 @@ def disturb(port, stop):
     metadata = struct.pack(">hhihi", 3, 1, 7, -1, -1)
     while not stop.wait(0.5):
         for encrypted, request in [(False, http), (True, http), (True, struct.pack(">i", len(metadata)) + metadata)]:
-            try:
-                with socket.create_connection(("localhost", port), timeout=5) as plain:
-                    with context.wrap_socket(plain) if encrypted else plain as stream:
-                        stream.sendall(request)
-                        stream.recv(100)
-            except OSError:
-                pass
+            # The gateway may hang up on each of them, but it is there.
+            with socket.create_connection(("localhost", port), timeout=5) as plain, contextlib.suppress(OSError):
+                with context.wrap_socket(plain) if encrypted else plain as stream:
+                    stream.sendall(request)
+                    stream.recv(100)
 
 
 def test_every_panel_shows_something(scene):
     port, ask = scene
     stop = threading.Event()
-    thread = threading.Thread(target=disturb, args=(port, stop))
-    thread.start()
-    try:
-        expected = [(where, text) for where, text in of_board(interval="20s") if where not in EMPTY and not any(name in text for name in WITHOUT)]
-        left = dict.fromkeys(expected)
-
-        def look():
-            for where, expression in list(left):
-                # A quantile of nothing is no number.
-                if any(sample["value"][1] != "NaN" for sample in ask("query", query=expression)["result"]):
-                    del left[where, expression]
-            return not left or None
-
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        disturbing = pool.submit(disturb, port, stop)
         try:
-            until("every expression", look)
-        except AssertionError:
-            pytest.fail("nothing to show for: " + "\n".join(f"{where}: {expression}" for where, expression in left))
-    finally:
-        stop.set()
-        thread.join()
+            expected = [(where, text) for where, text in of_board(interval="20s") if where not in EMPTY and not any(name in text for name in WITHOUT)]
+            left = dict.fromkeys(expected)
+
+            def look():
+                for where, expression in list(left):
+                    # A quantile of nothing is no number.
+                    if any(sample["value"][1] != "NaN" for sample in ask("query", query=expression)["result"]):
+                        del left[where, expression]
+                # Before its time it ends only by an error.
+                return not left or disturbing.done()
+
+            try:
+                until("every expression", look)
+            except AssertionError:
+                pytest.fail("nothing to show for: " + "\n".join(f"{where}: {expression}" for where, expression in left))
+        finally:
+            stop.set()
+            disturbing.result()
 
 
 def test_the_rules_are_evaluated(scene):
