@@ -126,6 +126,9 @@ pub struct Reloaded {
     pub error: Option<String>,
     /// Open connections that leave in order because their certificates are trusted no more.
     pub distrusted: usize,
+    /// Whether other certificates are presented than before. The API does not tell.
+    #[serde(skip)]
+    pub renewed: bool,
 }
 
 /// How a look at files ended.

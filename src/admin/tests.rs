@@ -115,6 +115,7 @@ fn commands() -> mpsc::Sender<Command> {
                 outcome: Outcome::Refused,
                 error: Some("/tls/tls.crt is empty".into()),
                 distrusted: 0,
+                renewed: false,
             };
             answer.send(Reload { dry_run, certificates: vec![refused], ..Reload::default() }).unwrap();
         }

@@ -72,7 +72,7 @@ impl Sides {
             let name = &listener.listen.name;
             let changed = |setting: &str| changes.touch(&Subject::Listener(name.clone()), setting);
             if let Some(options) = &listener.tls {
-                let load = || Side::clients(name, options).map(Arc::new);
+                let load = || Side::clients(name, options, before.clients(name)).map(Arc::new);
                 // Whether a fallback certificate is served depends on how the listener tells brokers apart.
                 let changed = changed("tls") || changed("routing");
                 sides.push(same(Some(name), None, changed).map_or_else(load, Ok)?);
@@ -195,8 +195,15 @@ impl Side {
         Self { listener: owned(listener), cluster: owned(cluster), part, said: std::sync::Mutex::default() }
     }
 
-    fn clients(listener: &str, options: &server::Options) -> Result<Self, Error> {
-        let loaded = Terminator::load(options.clone());
+    fn clients(
+        listener: &str,
+        options: &server::Options,
+        before: Option<Arc<Terminator>>,
+    ) -> Result<Self, Error> {
+        let loaded = match before {
+            Some(before) => Terminator::load_after(options.clone(), &before),
+            None => Terminator::load(options.clone()),
+        };
         let refused = |source| refused(format!("listener {listener}"), source);
         Ok(Self::new(Some(listener), None, Part::Clients(Arc::new(loaded.map_err(refused)?))))
     }
@@ -252,6 +259,7 @@ impl Side {
             outcome: Outcome::Unchanged,
             error: None,
             distrusted: 0,
+            renewed: false,
         };
         match reloaded.await {
             Ok(Reloaded::Unchanged) => metrics.set_refused(self.labels(), false),
@@ -266,11 +274,14 @@ impl Side {
                 report.error = Some(panicked.to_string());
             }
             Ok(Reloaded::StillKept) => {
+                // What a change of settings kept is told here first.
+                metrics.set_refused(self.labels(), true);
                 report.outcome = Outcome::Refused;
                 report.error = self.status().fault.map(|fault| fault.text);
             }
             Ok(Reloaded::Kept(error)) => self.refuse(&error, metrics, &mut report),
-            Ok(Reloaded::Swapped { trust_changed, kept }) => {
+            Ok(Reloaded::Swapped { trust_changed, renewed, kept }) => {
+                report.renewed = renewed;
                 metrics.reloaded(self.labels(), Reload::Changed);
                 report.outcome = Outcome::Changed;
                 if trust_changed {

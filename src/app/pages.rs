@@ -59,11 +59,11 @@ pub(super) fn readiness(state: &State) -> Readiness {
     let listeners = parts.config.listeners.iter().zip(&parts.listeners);
     checks.extend(listeners.filter_map(|(listener, running)| addressed(listener, running)));
     checks.extend(parts.sides.checks());
-    checks.extend(
-        uncovered(&parts).map(|names| {
-            Check::warn(format!("certificates of listener {}", names.listener), names.to_string())
-        }),
-    );
+    for names in uncovered(&parts) {
+        let name = format!("certificates of listener {}", names.listener);
+        checks.retain(|check| check.name != name || check.is_warning());
+        checks.push(Check::warn(name, names.to_string()));
+    }
     for (index, snapshot) in snapshots(&parts) {
         let name = format!("cluster {}", snapshot.name);
         checks.push(match (&snapshot.refreshes.failing, snapshot.ready) {

@@ -179,7 +179,7 @@ impl State {
         let reports = parts.sides.look(&self.metrics, &self.registry).await;
         for names in uncovered(&parts) {
             let is_it = |report: &state::Reloaded| {
-                report.listener.as_deref() == Some(names.listener) && report.outcome == Outcome::Changed
+                report.listener.as_deref() == Some(names.listener) && report.renewed
             };
             if reports.iter().any(is_it) {
                 tracing::error!(listener = names.listener, "{names}");
@@ -288,14 +288,15 @@ impl State {
             return Err(Error::Stopping);
         }
         self.commit(prepared, changes).await;
-        if changes.touch(&Subject::Process, "log.level") {
-            change_level(&self.parts().config.log.options);
-        }
         for change in changes.list.iter().take(TOLD_MAX) {
             let (setting, effect) = (change.path(), change.effect.to_string());
             tracing::info!(setting, change = change.what(), effect, "a setting changed");
         }
         tracing::info!(changes = changes.list.len(), draining, "the configuration was reloaded");
+        // Last, so that a log that is to say less has said so.
+        if changes.touch(&Subject::Process, "log.level") {
+            change_level(&self.parts().config.log.options);
+        }
         self.metrics.config_changed();
         {
             let mut known = self.reloading.known();
@@ -363,7 +364,7 @@ impl State {
 /// What was valid as a part of a configuration cannot fail as a filter.
 fn change_level(options: &logging::Options) {
     match level::change(options) {
-        Ok(None) => {}
+        Ok(None) => tracing::info!(level = options.level, "the log goes by another level from now on"),
         Ok(Some(from)) => {
             tracing::warn!(setting = "log.level", "{from} wins: the level of the log stays as it is");
         }

@@ -20,7 +20,7 @@ use crate::cluster::Routes;
 use crate::config::codes::Code;
 use crate::config::{self, Listener};
 use crate::connect::Dialer;
-use crate::tls::inspect::covers;
+use crate::tls::inspect::is_covered;
 use crate::tls::lifetime::ends_soon;
 use crate::tls::status::{Certificate, Status};
 use crate::topology::survey::Questions;
@@ -111,10 +111,9 @@ fn presented(status: &Status, told: &Told) -> Vec<Line> {
     });
     let mut lines: Vec<Line> = fine.collect();
     lines.extend(material::lines(status));
-    let names: Vec<String> =
-        status.certificates.iter().flat_map(|certificate| &certificate.names).cloned().collect();
+    let names: Vec<_> = status.certificates.iter().map(|certificate| &certificate.names).collect();
     let missing = |told: &[String]| -> Vec<String> {
-        told.iter().filter(|name| !covers(&names, name)).cloned().collect()
+        told.iter().filter(|name| !is_covered(&names, name)).cloned().collect()
     };
     let (now, later) = (missing(&told.now), missing(&told.later));
     let hint = "clients compare the name that they were told with the certificate, and refuse it; add the names, or \

@@ -90,7 +90,8 @@ impl AsRef<Material> for Loaded {
 impl Connector {
     /// Reads and checks all files. Blocks on the disk for a moment.
     pub fn load(options: Options) -> Result<Self, Error> {
-        let polled = Polled::load(&options.wanted(), |files| Ok(Loaded::build(&options, files, None)?.0))?;
+        let build = |files: &Snapshot| Loaded::build(&options, files, None);
+        let polled = Polled::load(&options.wanted(), SystemTime::now(), build)?;
         Ok(Self { options, polled })
     }
 

@@ -157,6 +157,17 @@ pub fn covers(names: &[String], host: &str) -> bool {
     names.iter().any(|name| *name == host || by_wildcard(name))
 }
 
+/// Whether a client that connects to a host is shown a certificate for it, of those of one listener in their order, each
+/// by its names. A client tells the server which name it wants, but no address (RFC 6066 section 3): for an address it
+/// is shown the first.
+pub fn is_covered<N: AsRef<[String]>>(certificates: &[N], host: &str) -> bool {
+    let shown = match host.parse::<std::net::IpAddr>() {
+        Ok(_) => certificates.get(..1).unwrap_or_default(),
+        Err(_) => certificates,
+    };
+    shown.iter().any(|names| covers(names.as_ref(), host))
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -203,6 +214,9 @@ mod tests {
             assert!(!server.covers(host), "{host}");
         }
         assert!(!covers(&["*.0.0.1".to_owned()], "127.0.0.1"), "an address is no name");
+        let several = [["kafka.example.com".to_owned()], ["127.0.0.1".to_owned()]];
+        assert!(is_covered(&several, "kafka.example.com") && !is_covered(&several, "127.0.0.1"));
+        assert!(is_covered(&several[1..], "127.0.0.1") && !is_covered(&[[]; 0], "127.0.0.1"));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! who is trusted as a whole. Neither waits for the other, so a broken key never holds back a revocation.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -11,7 +10,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use crate::logging::chain;
 use crate::tls::files::{Snapshot, Wanted};
 use crate::tls::identity::{self, Identity, Source};
-use crate::tls::status::{Fault, Status};
+use crate::tls::status::{self, Fault, Status};
 use crate::tls::trust::{self, Trust};
 
 /// Why material cannot be used. The source in the chain names the file, the fault, and what to do.
@@ -30,21 +29,12 @@ pub enum Error {
     /// Whom this side would trust.
     #[error("the trusted certificates cannot be used")]
     Trust(#[source] trust::Error),
-    /// A new revocation list that ran out, in place of one that has not.
-    #[error("the new revocation list in `{}` ran out already; the one before stays in use", .0.display())]
-    Outdated(PathBuf),
-    /// A revocation list that is there no more, or an older one in its place.
+    /// Revocation lists that are there no more, or older ones in their place, or some that ran out.
     #[error(
-        "the revocation list of `{issuer}` that was in `{}` is gone, or an older one is there: what was loaded stays \
-         in use until a newer one comes; to do without it, take it out of the configuration, or start the process anew",
-        file.display()
+        "{0} is gone, or an older one is there, or one that ran out: what was loaded stays in use, and lets nobody of \
+         its authority in once it runs out; put a newer one there, or take it out of `client_crl` to do without"
     )]
-    Lost {
-        /// The authority whose list it is.
-        issuer: String,
-        /// Where it was.
-        file: PathBuf,
-    },
+    Lost(String),
     /// Neither what would be presented nor who would be trusted.
     #[error("{}; and {}", chain(.0), chain(.1))]
     Both(Box<Error>, Box<Error>),
@@ -62,6 +52,8 @@ pub enum Reloaded {
     Swapped {
         /// Connections that are open may have to be checked again: authorities or revocation lists changed.
         trust_changed: bool,
+        /// Other certificates are presented than before.
+        renewed: bool,
         /// The other half, what is presented or who is trusted, is refused and stays as it was.
         kept: Option<Error>,
     },
@@ -133,18 +125,24 @@ impl Material {
     ) -> Result<(Option<Trust>, Option<Error>), Error> {
         let Some(mut new) = new else { return Ok((None, None)) };
         let Some(old) = &self.trust else { return Ok((Some(new), None)) };
-        if let Some(list) = new.outdated_list(old, now) {
-            return Err(Error::Outdated(list.file.clone()));
-        }
-        let lost = new.keep_lists(old).map(|list| Error::Lost { issuer: list.issuer, file: list.file });
+        let lost = lost(&new.keep_lists(old, now));
         Ok((Some(new), lost))
     }
 
+    /// Keeps the lists that a side of before had from the same places and that are there no more.
+    pub(super) fn keep_lists(&mut self, before: &Self, now: SystemTime) -> Option<Error> {
+        lost(&self.trust.as_mut()?.keep_lists(before.trust.as_ref()?, now))
+    }
+
     fn differs_from(&self, in_use: &Self) -> bool {
+        self.trusts_others_than(in_use) || self.presents_others_than(in_use)
+    }
+
+    fn presents_others_than(&self, in_use: &Self) -> bool {
         let presented = |material: &Self| -> Vec<String> {
             material.identities.iter().map(|identity| identity.sha256.clone()).collect()
         };
-        self.trusts_others_than(in_use) || presented(self) != presented(in_use)
+        presented(self) != presented(in_use)
     }
 
     /// Whether others are trusted than before.
@@ -176,6 +174,15 @@ impl Material {
     }
 }
 
+/// What to say of lists that are there no more.
+fn lost(lists: &[status::RevocationList]) -> Option<Error> {
+    let name = |list: &status::RevocationList| {
+        format!("the revocation list of `{}` that was in `{}`", list.issuer, list.file.display())
+    };
+    let names: Vec<String> = lists.iter().map(name).collect();
+    (!names.is_empty()).then(|| Error::Lost(names.join(", and ")))
+}
+
 /// All that the sources name.
 pub(super) fn identities(sources: &[Source], files: &Snapshot) -> Result<Vec<Identity>, Error> {
     sources
@@ -183,6 +190,15 @@ pub(super) fn identities(sources: &[Source], files: &Snapshot) -> Result<Vec<Ide
         .map(|source| identity::build(source, files))
         .collect::<Result<_, _>>()
         .map_err(Error::Identity)
+}
+
+/// The state of files of which all is in use. Where a part is not, they are none that could be found again.
+fn digest(files: &Snapshot, kept: Option<&Error>) -> Vec<u8> {
+    kept.map_or_else(|| files.digest().as_ref().to_vec(), |_| Vec::new())
+}
+
+fn fault(kept: Option<&Error>, now: SystemTime) -> Option<Arc<Fault>> {
+    kept.map(|error| Arc::new(Fault { text: chain(error), since: now }))
 }
 
 /// What is in use, and the state of the files that it was made of.
@@ -199,12 +215,13 @@ impl<T: AsRef<Material>> Polled<T> {
     /// Reads the files for the first time.
     pub(super) fn load(
         wanted: &BTreeSet<Wanted>,
-        build: impl FnOnce(&Snapshot) -> Result<T, Error>,
+        now: SystemTime,
+        build: impl FnOnce(&Snapshot) -> Result<(T, Option<Error>), Error>,
     ) -> Result<Self, Error> {
         let files = Snapshot::take(wanted);
-        let in_use = ArcSwap::from_pointee(build(&files)?);
-        let digest = Mutex::new(files.digest().as_ref().to_vec());
-        Ok(Self { in_use, digest, fault: ArcSwapOption::empty() })
+        let (in_use, kept) = build(&files)?;
+        let (digest, fault) = (Mutex::new(digest(&files, kept.as_ref())), fault(kept.as_ref(), now));
+        Ok(Self { in_use: ArcSwap::from_pointee(in_use), digest, fault: ArcSwapOption::new(fault) })
     }
 
     /// Reads the files again, and builds anew if they changed: what is new, and why a half of it is not. Calls at the
@@ -225,12 +242,11 @@ impl<T: AsRef<Material>> Polled<T> {
         match build(&files, &in_use) {
             Ok((new, kept)) => {
                 let trust_changed = new.as_ref().trusts_others_than((*in_use).as_ref());
+                let renewed = new.as_ref().presents_others_than((*in_use).as_ref());
                 self.in_use.store(Arc::new(new));
-                // No files are those that a half of each is in use of.
-                *digest = if kept.is_some() { Vec::new() } else { files.digest().as_ref().to_vec() };
-                let fault = kept.as_ref().map(|error| Arc::new(Fault { text: chain(error), since: now }));
-                self.fault.store(fault);
-                Reloaded::Swapped { trust_changed, kept }
+                *digest = self::digest(&files, kept.as_ref());
+                self.fault.store(fault(kept.as_ref(), now));
+                Reloaded::Swapped { trust_changed, renewed, kept }
             }
             Err(error) => {
                 let text = chain(&error);

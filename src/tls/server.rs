@@ -75,6 +75,25 @@ struct Loaded {
     sessions: Sessions,
 }
 
+/// What was in use before.
+#[derive(Clone, Copy)]
+enum Before<'b> {
+    Nothing,
+    /// By other settings: its revocation lists count.
+    Lists(&'b Loaded),
+    /// By the same settings.
+    All(&'b Loaded),
+}
+
+impl<'b> Before<'b> {
+    fn all(self) -> Option<&'b Loaded> {
+        match self {
+            Self::All(loaded) => Some(loaded),
+            Self::Nothing | Self::Lists(_) => None,
+        }
+    }
+}
+
 impl AsRef<Material> for Loaded {
     fn as_ref(&self) -> &Material {
         &self.material
@@ -85,13 +104,24 @@ impl Terminator {
     /// Reads and checks all files. Blocks on the disk for a moment. A certificate that ran out is served, with a
     /// warning in the status: a gateway that does not start helps nobody.
     pub fn load(options: Options) -> Result<Self, Error> {
-        Self::load_by(options, Arc::new(DefaultTimeProvider))
+        Self::load_by(options, None, Arc::new(DefaultTimeProvider))
     }
 
-    /// The same by another clock.
-    fn load_by(options: Options, clock: Arc<dyn TimeProvider>) -> Result<Self, Error> {
-        let build = |files: &Snapshot| Ok(Loaded::build(&options, files, None, &clock)?.0);
-        let polled = Polled::load(&options.wanted(), build)?;
+    /// The same in the place of another one, whose revocation lists are kept where they are lost by now: unless other
+    /// places are named for them, a change of settings lets nobody in who was revoked.
+    pub fn load_after(options: Options, before: &Self) -> Result<Self, Error> {
+        Self::load_by(options, Some(before), Arc::clone(&before.clock))
+    }
+
+    fn load_by(options: Options, before: Option<&Self>, clock: Arc<dyn TimeProvider>) -> Result<Self, Error> {
+        let lists = |options: &Options| options.clients.as_ref().map(|clients| clients.trust.crl.clone());
+        let before = before.filter(|before| lists(&before.options) == lists(&options));
+        let before = before.map(|before| before.polled.in_use());
+        let build = |files: &Snapshot| {
+            let before = before.as_deref().map_or(Before::Nothing, Before::Lists);
+            Loaded::build(&options, files, before, &clock)
+        };
+        let polled = Polled::load(&options.wanted(), system_now(&clock), build)?;
         Ok(Self { options, clock, polled, retired: AtomicBool::new(false) })
     }
 
@@ -125,7 +155,7 @@ impl Terminator {
     /// Blocks on the disk for a moment.
     pub fn reload(&self) -> Reloaded {
         self.polled.reload(&self.options.wanted(), system_now(&self.clock), |files, in_use| {
-            Loaded::build(&self.options, files, Some(in_use), &self.clock)
+            Loaded::build(&self.options, files, Before::All(in_use), &self.clock)
         })
     }
 
@@ -176,7 +206,7 @@ impl Loaded {
     fn build(
         options: &Options,
         files: &Snapshot,
-        in_use: Option<&Self>,
+        before: Before<'_>,
         clock: &Arc<dyn TimeProvider>,
     ) -> Result<(Self, Option<Error>), Error> {
         if options.certificates.is_empty() {
@@ -184,9 +214,14 @@ impl Loaded {
         }
         let identities = material::identities(&options.certificates, files);
         let trust = options.clients.as_ref().map(|clients| Trust::build(&clients.trust, files)).transpose();
+        let now = system_now(clock);
+        let in_use = before.all();
         let in_use_material = in_use.map(|in_use| &in_use.material);
-        let Checked { material, kept } =
-            Material::check(identities, trust.map_err(Error::Trust), in_use_material, system_now(clock))?;
+        let Checked { mut material, mut kept } =
+            Material::check(identities, trust.map_err(Error::Trust), in_use_material, now)?;
+        if let Before::Lists(before) = before {
+            kept = material.keep_lists(&before.material, now);
+        }
 
         // What was remembered under another trust must not be resumed under this one.
         let sessions = match in_use {

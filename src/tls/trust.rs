@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::digest::{self, Context, Digest};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 
 use crate::tls::files::{self, Kind, Snapshot, Wanted, pem_fault};
 use crate::tls::x509::{self, Element, tag};
@@ -126,7 +126,7 @@ pub enum Error {
 pub(super) struct Trust {
     pub(super) roots: Arc<RootCertStore>,
     authorities: Vec<status::Authority>,
-    /// One for the same certificates.
+    /// The newest first.
     lists: Vec<Arc<List>>,
     warnings: Vec<String>,
     /// One number for all certificates of authorities.
@@ -175,44 +175,35 @@ impl Trust {
 
     /// Whether the same authorities and lists are trusted.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let lists = |trust: &Self| -> BTreeSet<String> {
-            trust.lists.iter().map(|list| list.sha256.clone()).collect()
-        };
+        let lists =
+            |trust: &Self| -> Vec<String> { trust.lists.iter().map(|list| list.sha256.clone()).collect() };
         self.digest.as_ref() == other.digest.as_ref() && lists(self) == lists(other)
     }
 
-    /// Takes over what is in use of lists whose authority is still trusted, where there is nothing as new about the
-    /// same certificates any more: a file that was lost, or an older one put back, must not let in who was revoked.
-    /// Answers with the first of them.
-    pub(super) fn keep_lists(&mut self, in_use: &Self) -> Option<status::RevocationList> {
+    /// Takes over what was in use of lists whose authority is still trusted, where nothing [stands for] them any more:
+    /// a file that was lost, or an older one put back, must not let in who was revoked. Answers with these.
+    ///
+    /// [stands for]: List::stands_for
+    pub(super) fn keep_lists(&mut self, before: &Self, now: SystemTime) -> Vec<status::RevocationList> {
         let is_trusted = |list: &List| {
             let mut roots = self.roots.roots.iter();
-            list.signer.is_some()
-                && roots.any(|root| list.may_be_of(&root.subject, &root.subject_public_key_info))
+            // Which authority an intermediate one is below shows only when a client comes with it.
+            let is_below = list.signer.is_none() && list.authority_key_id.is_some();
+            let is_of = |root: &TrustAnchor<'_>| list.may_be_of(&root.subject, &root.subject_public_key_info);
+            is_below || (list.signer.is_some() && roots.any(is_of))
         };
-        let is_lost = |list: &&Arc<List>| {
-            is_trusted(list)
-                && !self.lists.iter().any(|new| new.is_about_same(list) && !new.is_older_than(list))
-        };
-        let lost: Vec<_> = in_use.lists.iter().filter(is_lost).cloned().collect();
+        let is_lost =
+            |list: &&Arc<List>| is_trusted(list) && !self.lists.iter().any(|new| new.stands_for(list, now));
+        let lost: Vec<_> = before.lists.iter().filter(is_lost).cloned().collect();
         self.lists.retain(|new| !lost.iter().any(|lost| new.is_about_same(lost)));
         self.lists.extend_from_slice(&lost);
-        lost.first().map(|list| list.status.clone())
+        self.lists.sort_by_key(|list| list.newest_first());
+        lost.iter().map(|list| list.status.clone()).collect()
     }
 
     /// The first time at which one of the lists must have been renewed.
     pub(super) fn next_update(&self) -> Option<SystemTime> {
         self.lists.iter().filter_map(|list| list.status.next_update).min()
-    }
-
-    /// A list that ran out although the one in use for the same certificates has not.
-    pub(super) fn outdated_list(&self, in_use: &Self, now: SystemTime) -> Option<&status::RevocationList> {
-        let ran_out = |list: &List| list.status.next_update.is_some_and(|next| next <= now);
-        let stale = self.lists.iter().find(|list| {
-            let mut same = in_use.lists.iter().filter(|other| other.is_about_same(list));
-            ran_out(list) && same.any(|other| !ran_out(other))
-        })?;
-        Some(&stale.status)
     }
 
     /// Adds what is trusted, and what is wrong with it at this time.

@@ -235,6 +235,13 @@ impl<'a> RevocationList<'a> {
         self.extensions.authority_key_id()
     }
 
+    /// Its number, which grows from list to list (RFC 5280 section 5.2.3): the bytes of an integer without sign.
+    pub(super) fn number(&self) -> Option<&'a [u8]> {
+        let bytes = Elements(self.extensions.find(oid::CRL_NUMBER)?).expect(tag::INTEGER)?.value;
+        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+        bytes.get(zeros..)
+    }
+
     /// Whether one of these algorithms could be that of its signature.
     pub(super) fn is_of_one_of(&self, algorithms: &[&dyn SignatureVerificationAlgorithm]) -> bool {
         algorithms.iter().any(|algorithm| algorithm.signature_alg_id().as_ref() == self.algorithm)
@@ -298,6 +305,8 @@ mod oid {
     pub(super) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
     /// 2.5.29.19
     pub(super) const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+    /// 2.5.29.20
+    pub(super) const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 0x14];
     /// 2.5.29.35
     pub(super) const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
 }

@@ -16,7 +16,7 @@ use crate::logging::chain;
 use crate::logging::printable::signed_name;
 use crate::tls::client::{self, Connector};
 use crate::tls::identity::{self, Identity, Source};
-use crate::tls::inspect::covers;
+use crate::tls::inspect::is_covered;
 use crate::tls::lifetime::ends_soon;
 use crate::tls::server::Terminator;
 
@@ -154,7 +154,11 @@ impl Check<'_> {
     /// reached by name must have one for each; clients of another may not look.
     fn covered(&mut self, presented: &[(Identity, &Place)], routing: &Routing) -> Checked<()> {
         let names = names(presented);
-        let is_covered = |told: &str| covers(&names, told);
+        let each: Vec<Vec<String>> = presented
+            .iter()
+            .map(|(identity, _)| identity.names.iter().map(ToString::to_string).collect())
+            .collect();
+        let is_covered = |told: &str| is_covered(&each, told);
         let not_covered = |fault: Diagnostic| match presented.first() {
             Some((_, place)) => fault.also(place, in_short(&names)),
             None => fault,

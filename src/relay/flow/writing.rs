@@ -52,8 +52,12 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes what is in the pipe into memory, in front of which nothing waits: others may need the pipe.
+    /// Takes what is in the pipe into memory: others may need the pipe.
     pub(in crate::relay) fn leave_pipe(&mut self) {
+        // What is in memory goes out before what is in the pipe.
+        if !self.output.is_empty() {
+            return;
+        }
         if let Some((mut pipe, since)) = self.pipe.take() {
             self.output = pipe.take_out();
             self.slow = true;

@@ -89,7 +89,7 @@ fn the_gateway_shows_its_certificate_where_it_is_asked() {
     assert!(logging::chain(&error).contains("client.key` does not belong to the certificate in"));
     assert!(meet(&connector, &broker).is_ok());
     folder.put("client.key", &renewed.key);
-    assert!(matches!(connector.reload(), Reloaded::Swapped { trust_changed: false, kept: None }));
+    assert!(matches!(connector.reload(), Reloaded::Swapped { trust_changed: false, kept: None, .. }));
     assert!(meet(&connector, &broker).is_err());
 }
 
@@ -111,7 +111,7 @@ fn new_authorities_are_taken_and_old_sessions_are_not() {
     let Reloaded::Kept(error) = connector.reload() else { panic!("not kept") };
     assert!(logging::chain(&error).contains("ca.crt` is broken or cut short"));
     folder.put("ca/ca.crt", new.pem());
-    assert!(matches!(connector.reload(), Reloaded::Swapped { trust_changed: true, kept: None }));
+    assert!(matches!(connector.reload(), Reloaded::Swapped { trust_changed: true, kept: None, .. }));
     assert!(meet(&connector, &new_broker).is_ok());
     assert!(meet(&connector, &old_broker).is_err(), "not even resumed");
 }

@@ -83,7 +83,7 @@ impl Scene {
     }
 
     fn load(&self, options: Options) -> Terminator {
-        Terminator::load_by(options, self.clock.clone()).unwrap()
+        Terminator::load_by(options, None, self.clock.clone()).unwrap()
     }
 
     /// A client that trusts the servers, with a memory of its own.
@@ -119,7 +119,7 @@ impl Scene {
 #[track_caller]
 fn swapped(terminator: &Terminator) -> bool {
     match terminator.reload() {
-        Reloaded::Swapped { trust_changed, kept: None } => trust_changed,
+        Reloaded::Swapped { trust_changed, kept: None, .. } => trust_changed,
         other => panic!("{other:?}"),
     }
 }
@@ -136,7 +136,7 @@ fn kept(terminator: &Terminator) -> String {
 /// A half is taken, in which others are trusted or not, and a half is refused for this.
 #[track_caller]
 fn half(terminator: &Terminator, others_trusted: bool) -> String {
-    let Reloaded::Swapped { trust_changed, kept: Some(error) } = terminator.reload() else {
+    let Reloaded::Swapped { trust_changed, kept: Some(error), .. } = terminator.reload() else {
         panic!("not half")
     };
     assert_eq!(trust_changed, others_trusted);
@@ -530,7 +530,7 @@ fn a_list_that_ran_out_replaces_only_one_that_did_too() {
     let terminator = scene.load(scene.mutual());
     let next = terminator.status().revocation_lists[0].next_update.unwrap();
     scene.folder.put("crl/one.crl", until(now - Duration::from_secs(60)).der());
-    assert!(kept(&terminator).contains("one.crl` ran out already"));
+    assert!(kept(&terminator).contains("one.crl` is gone, or an older one is there, or one that ran out"));
     assert_eq!(terminator.status().revocation_lists[0].next_update, Some(next));
     scene.clock.forward(2 * DAY);
     assert!(swapped(&terminator));
@@ -573,11 +573,87 @@ fn a_list_that_is_lost_or_older_than_before_lets_nobody_in_who_was_revoked() {
     assert!(swapped(&terminator) && gets_in(&alice) && !gets_in(&bob), "a newer one counts as it is");
     assert_eq!(terminator.status().fault, None);
 
-    // Without its authority it is nobody's loss.
+    // Neither do other settings let anybody in, unless they name other places for the lists.
     std::fs::remove_file(&one).unwrap();
+    let mut options = scene.mutual();
+    options.min_version = Version::Tls13;
+    let next = Terminator::load_after(options.clone(), &terminator).unwrap();
+    assert!(loses(next.status().fault.unwrap().text));
+    assert!(matches!(next.reload(), Reloaded::StillKept));
+    assert!(scene.shake(&scene.client(ProtocolVersion::TLSv1_3, Some(&bob)), &next).is_err());
+    options.clients.as_mut().unwrap().trust.crl = vec![scene.folder.path("crl/other.crl")];
+    let next = Terminator::load_after(options, &next).unwrap();
+    assert_eq!(next.status().fault, None);
+    assert!(scene.shake(&scene.client(ProtocolVersion::TLSv1_3, Some(&bob)), &next).is_ok());
+
+    // Without its authority it is nobody's loss.
     scene.folder.put("ca/one.crt", other.pem());
     assert!(swapped(&terminator));
     assert_eq!((terminator.status().fault, terminator.status().revocation_lists.len()), (None, 1));
+}
+
+#[test]
+fn a_list_in_the_place_of_another_is_no_loss_of_it() {
+    let scene = Scene::new();
+    let (alice, now) = (scene.clients.client("alice"), SystemTime::now());
+    let put = |list: &[u8]| scene.folder.put("crl/one.crl", list);
+    let with = |revoked: &[&Pair], set: &dyn Fn(&mut rcgen::CertificateRevocationListParams)| {
+        scene.clients.list(revoked, set)
+    };
+    // A clock that was wrong, then the next number.
+    put(with(&[], &|list| {
+        (list.this_update, list.next_update) = ((now + 3 * DAY).into(), (now + 4 * DAY).into());
+    })
+    .der());
+    let terminator = scene.load(scene.mutual());
+    let gets_in =
+        |pair: &Pair| scene.shake(&scene.client(ProtocolVersion::TLSv1_3, Some(pair)), &terminator).is_ok();
+    assert!(gets_in(&alice));
+    put(with(&[&alice], &|list| list.crl_number = rcgen::SerialNumber::from(300_u64)).der());
+    assert!(swapped(&terminator) && !gets_in(&alice));
+    // The same key under another identifier, as that of an authority that was issued anew.
+    let other_id = |list: &mut rcgen::CertificateRevocationListParams| {
+        list.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(vec![7; 20]);
+    };
+    put(with(&[&alice], &other_id).der());
+    assert!(swapped(&terminator) && !gets_in(&alice));
+    assert_eq!((terminator.status().fault, terminator.status().revocation_lists.len()), (None, 1));
+    // A part, then the whole.
+    let part = |list: &mut rcgen::CertificateRevocationListParams| {
+        let uris = vec!["http://crl.example.com/part-7".to_owned()];
+        let distribution_point = rcgen::CrlDistributionPoint { uris };
+        list.issuing_distribution_point =
+            Some(rcgen::CrlIssuingDistributionPoint { distribution_point, scope: None });
+    };
+    put(with(&[], &part).der());
+    let terminator = scene.load(scene.mutual());
+    put(with(&[&alice], &|_| {}).der());
+    assert!(swapped(&terminator));
+    assert_eq!((terminator.status().fault, terminator.status().revocation_lists.len()), (None, 1));
+}
+
+#[test]
+fn the_list_of_an_authority_that_comes_between_is_not_lost_either() {
+    let scene = Scene::new();
+    let below = scene.clients.below("Below");
+    let (alice, bob) = (below.client("alice"), below.client("bob"));
+    scene.folder.put("crl/root.crl", scene.clients.revoke(&[]).der());
+    let list = scene.folder.put("crl/below.crl", below.revoke(&[&alice]).der());
+    let terminator = scene.load(scene.mutual());
+    let gets_in = |pair: &Pair| {
+        let chain = Pair {
+            cert: pair.cert.clone() + &below.pem(),
+            key: pair.key.clone(),
+            ..scene.clients.client("x")
+        };
+        scene.shake(&scene.client(ProtocolVersion::TLSv1_3, Some(&chain)), &terminator).is_ok()
+    };
+    assert!(!gets_in(&alice) && gets_in(&bob));
+    std::fs::remove_file(list).unwrap();
+    assert!(kept(&terminator).contains("list of `CN=Below` that was in"));
+    scene.present("tls", &scene.servers.server(&["kafka.example.com"]));
+    assert!(!half(&terminator, false).is_empty());
+    assert!(!gets_in(&alice) && gets_in(&bob));
 }
 
 #[test]

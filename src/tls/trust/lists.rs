@@ -25,23 +25,47 @@ pub(super) struct List {
     pub(super) status: status::RevocationList,
     pub(super) sha256: String,
     this_update: SystemTime,
+    number: Option<Vec<u8>>,
 }
 
 impl List {
-    /// Whether its authority made it before that one.
-    pub(super) fn is_older_than(&self, other: &Self) -> bool {
-        self.this_update < other.this_update
+    /// Whether both are about the same certificates: of one authority, one key, and one part of what it issues.
+    pub(super) fn is_about_same(&self, other: &Self) -> bool {
+        self.is_by_same(other) && self.part() == other.part()
     }
 
-    /// Whether both are about the same certificates: of one authority, one key, and one part of what it issues.
-    /// Where nothing tells the key, there is no saying.
-    pub(super) fn is_about_same(&self, other: &Self) -> bool {
-        let part = |list: &Self| list.crl.issuing_distribution_point().map(<[u8]>::to_vec);
-        let is_key_known = self.signer.is_some() || self.authority_key_id.is_some();
-        is_key_known
-            && self.crl.issuer() == other.crl.issuer()
-            && (&self.signer, &self.authority_key_id) == (&other.signer, &other.authority_key_id)
-            && part(self) == part(other)
+    /// Whether this one says all that the other one says, or newer: it is about the same certificates or about all of
+    /// the authority, is neither older by its date and its number, nor has run out while the other one has not.
+    pub(super) fn stands_for(&self, other: &Self, now: SystemTime) -> bool {
+        let number = |list: &Self| list.number.as_ref().map(|number| (number.len(), number.clone()));
+        let is_older = self.this_update < other.this_update && number(self) <= number(other);
+        let is_of_no_use = self.ran_out(now) && !other.ran_out(now);
+        let covers = self.part().is_none() || self.part() == other.part();
+        self.sha256 == other.sha256 || (self.is_by_same(other) && covers && !is_older && !is_of_no_use)
+    }
+
+    /// Whether both are of one authority and one key. Where nothing tells the key, there is no saying.
+    fn is_by_same(&self, other: &Self) -> bool {
+        let is_same_key = match (&self.signer, &other.signer) {
+            (Some(one), Some(two)) => one == two,
+            (Some(_), None) | (None, _) => {
+                self.authority_key_id.is_some() && self.authority_key_id == other.authority_key_id
+            }
+        };
+        is_same_key && self.crl.issuer() == other.crl.issuer()
+    }
+
+    /// What lists are sorted by, so that the same ones always come in one order.
+    pub(super) fn newest_first(&self) -> impl Ord + use<> {
+        (Reverse((self.this_update, self.status.next_update)), self.sha256.clone())
+    }
+
+    fn part(&self) -> Option<&[u8]> {
+        self.crl.issuing_distribution_point()
+    }
+
+    fn ran_out(&self, now: SystemTime) -> bool {
+        self.status.next_update.is_some_and(|next| next <= now)
     }
 }
 
@@ -62,7 +86,7 @@ pub(super) fn read(paths: &[PathBuf], files: &Snapshot, authorities: &[Authority
             }
         }
     }
-    found.sort_by_key(|(list, _)| Reverse((list.this_update, list.status.next_update)));
+    found.sort_by_key(|(list, _)| list.newest_first());
     let mut read = Read { lists: Vec::new(), warnings: Vec::new() };
     for (list, warning) in found {
         if !read.lists.iter().any(|newer: &Arc<List>| newer.is_about_same(&list)) {
@@ -129,6 +153,7 @@ impl List {
             authority_key_id: read.authority_key_id().map(<[u8]>::to_vec),
             sha256: x509::sha256(der),
             this_update: read.this_update,
+            number: read.number().map(<[u8]>::to_vec),
             status: status::RevocationList {
                 file: file.to_path_buf(),
                 issuer,
