@@ -8,8 +8,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use super::uncovered::uncovered;
-use super::{Error, State};
+use super::{Error, State, uncovered};
 use crate::admin::state::{self, Check, Command, Configured, Outcome};
 use crate::config::Config;
 use crate::config::diagnostic::Diagnostics;
@@ -175,16 +174,12 @@ impl State {
 
     /// Puts certificate files to use that changed, and says which names they have lost.
     async fn look_at_certificates(&self) -> Vec<state::Reloaded> {
-        let parts = self.parts();
-        let reports = parts.sides.look(&self.metrics, &self.registry).await;
-        for names in uncovered(&parts) {
-            let is_it = |report: &state::Reloaded| {
-                report.listener.as_deref() == Some(names.listener) && report.renewed
-            };
-            if reports.iter().any(is_it) {
-                tracing::error!(listener = names.listener, "{names}");
-            }
-        }
+        let reports = self.parts().sides.look(&self.metrics, &self.registry).await;
+        let is_renewed = |listener: &str| {
+            let mut renewed = reports.iter().filter(|report| report.renewed);
+            renewed.any(|report| report.listener.as_deref() == Some(listener))
+        };
+        uncovered::say(&self.parts(), is_renewed);
         reports
     }
 
@@ -293,6 +288,7 @@ impl State {
             tracing::info!(setting, change = change.what(), effect, "a setting changed");
         }
         tracing::info!(changes = changes.list.len(), draining, "the configuration was reloaded");
+        uncovered::say(&self.parts(), |listener| changes.touch(&Subject::Listener(listener.to_owned()), ""));
         // Last, so that a log that is to say less has said so.
         if changes.touch(&Subject::Process, "log.level") {
             change_level(&self.parts().config.log.options);

@@ -55,3 +55,10 @@ pub(super) fn uncovered(parts: &Parts) -> impl Iterator<Item = Uncovered<'_>> {
         Some(Uncovered { listener: name, first: missing.next()?, more: missing.count(), by_name_only })
     })
 }
+
+/// Says it of the listeners of which something changed.
+pub(super) fn say(parts: &Parts, is_changed: impl Fn(&str) -> bool) {
+    for names in uncovered(parts).filter(|names| is_changed(names.listener)) {
+        tracing::error!(listener = names.listener, "{names}");
+    }
+}

@@ -13,7 +13,6 @@ use crate::{
     gateway::PORT,
     jars::{Kafka, VERSIONS},
     lab::{DOOR, Lab, Side},
-    poll::{self, LIMIT},
     records::{self, Verdict},
     wire,
 };

@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 
 use super::{Followed, Traffic, asks, both, cluster, text, three_brokers, two};
 use crate::client::Client;
+use crate::tls::lines::Lines;
 use crate::tls::peer;
 use crate::tls::pki::Authority;
 
@@ -122,6 +123,12 @@ async fn tls_comes_and_goes_for_who_comes() {
     assert!(asks(&mut plain).await, "who came before goes on");
     let handshakes = "gatehouse_tls_handshakes_total";
     assert_eq!(followed.metric(handshakes, &["listener=\"other\""]), 1.0);
+    let lines = Lines::begin();
+    let renamed = both(followed.ip, &toy, "0-9", &tls).replace("gate.example", "new.example");
+    followed.apply(&renamed).await;
+    let lost =
+        lines.with(&["ERROR", "no certificate of this listener is for `new.example` that clients are told"]);
+    assert!(lost.len() == 1 && lost[0].contains("listener=\"other\""), "{lost:?}");
     followed.apply(&both(followed.ip, &toy, "0-9", "cluster: toy")).await;
     assert!(asks(&mut Client::connect(followed.door(19_092)).await).await, "plaintext again");
     assert!(encrypted.try_call(&kafka_protocol::messages::ListGroupsRequest::default(), 3).await.is_some());

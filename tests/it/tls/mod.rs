@@ -9,7 +9,7 @@ mod hellos;
 pub(crate) mod house;
 mod identities;
 mod limits;
-mod lines;
+pub(crate) mod lines;
 mod matrix;
 mod names;
 mod openssl;
