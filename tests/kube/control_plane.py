@@ -110,13 +110,6 @@ class ControlPlane:
             "--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers, "--initial-cluster", f"default={peers}",
         )  # fmt: skip
         self.start_api_server()
-        # Neither serves anything: port 0.
-        options = ["--kubeconfig", self.kubeconfig, "--leader-elect=false", "--secure-port=0"]
-        keys = ["--service-account-private-key-file", self.folder / "accounts.key", "--root-ca-file", self.ca]
-        self._launch("CONTROLLERS", *options, *keys, "--horizontal-pod-autoscaler-sync-period=1s")
-        self._launch("SCHEDULER", *options)
-        server = f"--server-address={self.address}:10247"
-        self._launch("KWOK", "--kubeconfig", self.kubeconfig, "--manage-all-nodes", "--node-ip", self.address, server, "-c", TOOLS["KWOK_STAGES"])
         self.apply(*[node(name, zone) for name, zone in NODES.items()])
         wait_for(lambda: all(ready(item) for item in self.list("nodes")), "nodes are ready")
 
@@ -136,12 +129,28 @@ class ControlPlane:
             "--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112", "--endpoint-reconciler-type=none",
         )  # fmt: skip
         wait_for(lambda: self.kubectl("get", "--raw", "/readyz"), "the API server is ready")
+        self._start_controllers()
+
+    def _start_controllers(self):
+        """Anew, if they run: who found no API server asks less and less often, in the end once in a minute."""
+        for tool in ["CONTROLLERS", "SCHEDULER", "KWOK"]:
+            self._kill(tool)
+        # Neither serves anything: port 0.
+        options = ["--kubeconfig", self.kubeconfig, "--leader-elect=false", "--secure-port=0"]
+        keys = ["--service-account-private-key-file", self.folder / "accounts.key", "--root-ca-file", self.ca]
+        self._launch("CONTROLLERS", *options, *keys, "--horizontal-pod-autoscaler-sync-period=1s")
+        self._launch("SCHEDULER", *options)
+        server = f"--server-address={self.address}:10247"
+        self._launch("KWOK", "--kubeconfig", self.kubeconfig, "--manage-all-nodes", "--node-ip", self.address, server, "-c", TOOLS["KWOK_STAGES"])
+
+    def _kill(self, tool):
+        if process := self.processes.pop(tool, None):
+            process.kill()
+            process.wait()
 
     def stop_api_server(self):
         """Clients lose their connections and find nobody at the address."""
-        process = self.processes.pop("APISERVER")
-        process.kill()
-        process.wait()
+        self._kill("APISERVER")
 
     def restart_api_server(self):
         """The same address, certificate and state; the history of watches before it is not kept in memory."""
