@@ -37,8 +37,8 @@ impl List {
     /// Whether this one says all that the other one says, or newer: it is about the same certificates or about all of
     /// the authority, is neither older by its date and its number, nor has run out while the other one has not.
     pub(super) fn stands_for(&self, other: &Self, now: SystemTime) -> bool {
-        let number = |list: &Self| list.number.as_ref().map(|number| (number.len(), number.clone()));
-        let is_older = self.this_update < other.this_update && number(self) <= number(other);
+        let has_later_number = is_later_number(self.number.as_deref(), other.number.as_deref());
+        let is_older = self.this_update < other.this_update && !has_later_number;
         let is_of_no_use = self.ran_out(now) && !other.ran_out(now);
         let covers = self.part().is_none() || self.part() == other.part();
         self.sha256 == other.sha256 || (self.is_by_same(other) && covers && !is_older && !is_of_no_use)
@@ -163,6 +163,13 @@ impl List {
         };
         Ok((list, warning))
     }
+}
+
+/// Whether a list comes after another one by their numbers, integers without leading zeros. Where one has none, they
+/// say nothing.
+pub(super) fn is_later_number(number: Option<&[u8]>, other: Option<&[u8]>) -> bool {
+    let by_size = |number: &[u8]| (number.len(), number.to_vec());
+    matches!((number.map(by_size), other.map(by_size)), (Some(number), Some(other)) if number > other)
 }
 
 /// What to do about a list that webpki does not take.

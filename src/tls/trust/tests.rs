@@ -211,6 +211,22 @@ fn the_newest_list_of_an_authority_counts() {
 }
 
 #[test]
+fn numbers_of_lists_are_compared_where_both_have_one() {
+    for (number, other, later) in [
+        (Some(&[2][..]), Some(&[1][..]), true),
+        (Some(&[1, 0]), Some(&[255]), true),
+        (Some(&[1]), Some(&[1]), false),
+        (Some(&[255]), Some(&[1, 0]), false),
+        // An older list that has a number, put back in the place of one that has none.
+        (Some(&[9]), None, false),
+        (None, Some(&[9]), false),
+        (None, None, false),
+    ] {
+        assert_eq!(lists::is_later_number(number, other), later, "{number:?} after {other:?}");
+    }
+}
+
+#[test]
 fn a_list_that_ran_out_refuses_all_of_its_authority() {
     let folder = Folder::new();
     let (authority, free) = (Authority::new("CA"), Authority::new("Free"));
