@@ -91,12 +91,17 @@ impl Material {
             return Ok(Checked { material, kept: None });
         };
         let identities = identities.and_then(|new| in_use.succeeded_by(new, now));
-        let trust = trust.and_then(|new| in_use.trust_succeeded_by(new, now));
         let (identities, first) = match identities {
             Ok(new) => (new, None),
             Err(error) => (in_use.identities.clone(), Some(error)),
         };
-        let (trust, second) = trust.unwrap_or_else(|error| (in_use.trust.clone(), Some(error)));
+        let (trust, second) = match trust {
+            Ok(mut new) => {
+                let lost = keep_lists(&mut new, in_use.trust.as_ref(), now);
+                (new, lost)
+            }
+            Err(error) => (in_use.trust.clone(), Some(error)),
+        };
         let kept = match (first, second) {
             (Some(first), Some(second)) => Some(Error::Both(Box::new(first), Box::new(second))),
             (first, second) => first.or(second),
@@ -117,21 +122,9 @@ impl Material {
         Ok(new)
     }
 
-    /// Who is trusted next, and what stays although the files have it no more.
-    fn trust_succeeded_by(
-        &self,
-        new: Option<Trust>,
-        now: SystemTime,
-    ) -> Result<(Option<Trust>, Option<Error>), Error> {
-        let Some(mut new) = new else { return Ok((None, None)) };
-        let Some(old) = &self.trust else { return Ok((Some(new), None)) };
-        let lost = lost(&new.keep_lists(old, now));
-        Ok((Some(new), lost))
-    }
-
     /// Keeps the lists that a side of before had from the same places and that are there no more.
     pub(super) fn keep_lists(&mut self, before: &Self, now: SystemTime) -> Option<Error> {
-        lost(&self.trust.as_mut()?.keep_lists(before.trust.as_ref()?, now))
+        keep_lists(&mut self.trust, before.trust.as_ref(), now)
     }
 
     fn differs_from(&self, in_use: &Self) -> bool {
@@ -174,12 +167,13 @@ impl Material {
     }
 }
 
-/// What to say of lists that are there no more.
-fn lost(lists: &[status::RevocationList]) -> Option<Error> {
+/// Keeps the lists that are there no more, and tells which.
+fn keep_lists(trust: &mut Option<Trust>, before: Option<&Trust>, now: SystemTime) -> Option<Error> {
+    let lost = trust.as_mut()?.keep_lists(before?, now);
     let name = |list: &status::RevocationList| {
         format!("the revocation list of `{}` that was in `{}`", list.issuer, list.file.display())
     };
-    let names: Vec<String> = lists.iter().map(name).collect();
+    let names: Vec<String> = lost.iter().map(name).collect();
     (!names.is_empty()).then(|| Error::Lost(names.join(", and ")))
 }
 
@@ -193,11 +187,11 @@ pub(super) fn identities(sources: &[Source], files: &Snapshot) -> Result<Vec<Ide
 }
 
 /// The state of files of which all is in use. Where a part is not, they are none that could be found again.
-fn digest(files: &Snapshot, kept: Option<&Error>) -> Vec<u8> {
+fn digest_of(files: &Snapshot, kept: Option<&Error>) -> Vec<u8> {
     kept.map_or_else(|| files.digest().as_ref().to_vec(), |_| Vec::new())
 }
 
-fn fault(kept: Option<&Error>, now: SystemTime) -> Option<Arc<Fault>> {
+fn fault_of(kept: Option<&Error>, now: SystemTime) -> Option<Arc<Fault>> {
     kept.map(|error| Arc::new(Fault { text: chain(error), since: now }))
 }
 
@@ -220,7 +214,7 @@ impl<T: AsRef<Material>> Polled<T> {
     ) -> Result<Self, Error> {
         let files = Snapshot::take(wanted);
         let (in_use, kept) = build(&files)?;
-        let (digest, fault) = (Mutex::new(digest(&files, kept.as_ref())), fault(kept.as_ref(), now));
+        let (digest, fault) = (Mutex::new(digest_of(&files, kept.as_ref())), fault_of(kept.as_ref(), now));
         Ok(Self { in_use: ArcSwap::from_pointee(in_use), digest, fault: ArcSwapOption::new(fault) })
     }
 
@@ -244,8 +238,8 @@ impl<T: AsRef<Material>> Polled<T> {
                 let trust_changed = new.as_ref().trusts_others_than((*in_use).as_ref());
                 let renewed = new.as_ref().presents_others_than((*in_use).as_ref());
                 self.in_use.store(Arc::new(new));
-                *digest = self::digest(&files, kept.as_ref());
-                self.fault.store(fault(kept.as_ref(), now));
+                *digest = digest_of(&files, kept.as_ref());
+                self.fault.store(fault_of(kept.as_ref(), now));
                 Reloaded::Swapped { trust_changed, renewed, kept }
             }
             Err(error) => {
